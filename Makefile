@@ -1,0 +1,47 @@
+# The commands a user and CI need. Everything is set up in .venv; nothing outside this folder is changed.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+CONF   ?= tyk.conf.example
+SOURCES := $(wildcard accel/*.pyx accel/*.pxd accel/*.pxi accel/*.h bench/*.pyx) setup.py pyproject.toml
+
+.DEFAULT_GOAL := help
+.PHONY: help build run test lint bench-proxy soak docs clean
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
+
+$(VENV)/.dependencies: requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "make: $(PYTHON) is older than Python 3.11; use make PYTHON=python3.11" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "make: '$(PYTHON) -m venv' failed; on Debian and Ubuntu install python3-venv" >&2; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@touch $@
+
+$(VENV)/.built: $(VENV)/.dependencies $(SOURCES)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+build: $(VENV)/.built  ## set up .venv with the gateway installed
+
+run: build  ## serve real traffic with tyk.conf.example and a small bundled upstream
+	$(BIN)/python -m bench.tour --conf $(CONF)
+
+test: build lint  ## the whole test suite
+	$(BIN)/python -m pytest
+
+lint: build  ## ruff, and mypy in strict mode
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench-proxy: build  ## CPU cost per request of the gateway and of nginx in the same run
+	$(BIN)/python -m bench.proxy
+
+soak: build  ## reloads, a rolling upgrade and killed workers under load
+	$(BIN)/python -m bench.soak
+
+docs: build  ## regenerate the options reference and tyk.conf.example
+	$(BIN)/python -m core.config.render
+
+clean:  ## remove everything that make made
+	rm -rf $(VENV) build *.egg-info accel/*.so bench/*.so

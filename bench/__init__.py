@@ -1,0 +1,1 @@
+"""Benchmarks, load generator, soak test and the tour that `make run` gives."""

@@ -1,0 +1,1 @@
+"""Rich plugins: dispatcher and drivers (not part of this version yet)."""

@@ -1,0 +1,1 @@
+"""Command line, configuration, API definitions, plans, processes: everything that composes the gateway."""
