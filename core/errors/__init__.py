@@ -1,0 +1,1 @@
+"""Answers that the gateway gives itself: their texts, statuses and pages."""
