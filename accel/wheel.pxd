@@ -2,14 +2,16 @@
 
 Ownership. The wheel holds a strong reference to every entry that is in a slot; an entry leaves its slot when its
 deadline is 0 (unset) or passed at the time the slot comes round, or when its deadline moves to an earlier one. Moving a deadline later costs one
-store: the entry stays in its slot and is put into a later one when that slot comes round. Resolution: TICK_MS.
+store, and so does moving it earlier as long as it stays HORIZON ticks away: every entry is looked at once in
+HORIZON ticks and only put into its exact slot when it is near. Resolution: TICK_MS.
 """
 
 from libc.stdint cimport int64_t
 
 cdef enum:
     TICK_MS = 100
-    SLOTS = 512
+    SLOTS = 16
+    HORIZON = 10            # an entry is looked at again at least every HORIZON ticks
 
 cdef class Timed:
     """Something with one deadline. `deadline`: wheel time in milliseconds, 0 for none."""

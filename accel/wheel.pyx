@@ -35,8 +35,8 @@ cdef class Wheel:
     cdef void _insert(self, Timed entry):
         cdef int64_t tick = entry.deadline // TICK_MS + 1
         cdef int slot
-        if tick > self.cursor + SLOTS - 1:
-            tick = self.cursor + SLOTS - 1
+        if tick > self.cursor + HORIZON:
+            tick = self.cursor + HORIZON
         elif tick <= self.cursor:
             tick = self.cursor + 1
         slot = tick % SLOTS

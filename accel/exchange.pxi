@@ -1,0 +1,787 @@
+cdef class Exchange:
+    def __cinit__(self, Gateway gw not None, Client client not None):
+        self.gw = gw
+        self.client = client
+        self.req = HeaderBlock()
+        self.res = HeaderBlock()
+
+    # -- the request ---------------------------------------------------------
+
+    cdef int begin(self) except -1:
+        """The head is in `req`. Decide what happens with the request."""
+        cdef Gateway gw = self.gw
+        cdef HeaderBlock head = self.req
+        cdef int at
+        self.serial += 1
+        self.stage = X_STEPS
+        self.started_us = now_us()
+        self.sent_us = self.upstream_us = self.bytes_out = self.body_read = self.body_held = self.hard_ms = 0
+        self.status = self.loops = self.route_end = 0
+        self.plan = None
+        self.target = None
+        self.body = None
+        self.body_parts = None
+        self.state = None
+        self.inflate = None
+        self.inflate_rest = None
+        self.flag = None
+        self.retried = self.ungzip = self.upgrade = self.defer_head = self.response_whole = self.reused = False
+        self.body_sent = self.body_done = head.body == BODY_NONE
+        self.body_chunked = head.body == BODY_CHUNKED
+        self.expects = head.expect and not self.body_done
+        self.http10 = head.minor == 0
+        gw.g[G_REQUESTS_TOTAL] += 1
+        gw.g[G_ACTIVE_REQUESTS] += 1
+        if head.method_len == 3 and memcmp(head.buf, b"GET", 3) == 0:
+            self.method = b"GET"
+            self.head_only = False
+        else:
+            self.method = PyBytes_FromStringAndSize(head.buf, head.method_len)
+            self.head_only = self.method == b"HEAD"
+        self.close = (gw.close_connections or gw.draining or head.connection & CONN_CLOSE
+                      or (self.http10 and not head.connection & CONN_KEEP_ALIVE)
+                      or (gw.max_requests and self.client.served >= gw.max_requests))
+        self.request_id = None
+        if gw.id_trust:
+            at = head.lookup(PyBytes_AS_STRING(gw.id_header), PyBytes_GET_SIZE(gw.id_header))
+            if at >= 0 and 0 < head.fields[at].value_len <= 128:
+                self.request_id = head.value_of(at)
+        if self.request_id is None:
+            self.request_id = gw.new_id()
+        if head.connection & CONN_UPGRADE and gw.websockets and self.body_done and not self.http10:
+            at = head.find(F_UPGRADE)
+            self.upgrade = (at >= 0 and head.fields[at].value_len == 9 and self.method == b"GET"
+                            and strncasecmp(head.at(head.fields[at].value), b"websocket", 9) == 0)
+        return self._route()
+
+    cdef int _route(self) except -1:
+        cdef Gateway gw = self.gw
+        cdef HeaderBlock head = self.req
+        cdef bytes decoded, cleaned, host = b""
+        cdef Py_ssize_t end = 0
+        cdef Route route
+        cdef Plan plan
+        cdef Router router = gw.router
+        self.path = decoded = PyBytes_FromStringAndSize(head.at(head.target), head.path_len)
+        if head.target_len > head.path_len + 1:
+            self.query = PyBytes_FromStringAndSize(head.at(head.target + head.path_len + 1),
+                                                   head.target_len - head.path_len - 1)
+        else:
+            self.query = b""
+        if head.encoded:
+            decoded = unquote_to_bytes(decoded)
+        if head.unclean and gw.clean_urls:
+            cleaned = clean_path(decoded)
+            if cleaned != decoded:
+                gw.g[G_REDIRECTS] += 1
+                location = escape_decoded(cleaned)
+                if head.target_len > head.path_len:
+                    location += b"?" + self.query
+                return self.send(301, [(b"Location", location)], b"")
+        plan = gw.control(decoded)
+        if plan is not None:
+            return self._enter(plan)
+        if router.domains or router.patterns:
+            host = PyBytes_FromStringAndSize(head.at(head.host), head.host_len).lower()
+            host = host[:host.find(b"]") + 1] if host.startswith(b"[") else host.partition(b":")[0]
+        route = router.find(host, decoded, &end)
+        if route is None:
+            gw.g[G_NOT_FOUND] += 1
+            self.flag = b"NRH"
+            return self.send(404, [(b"Content-Type", b"text/plain; charset=utf-8")], b"Not Found")
+        self.route_end = <int>end
+        return self._enter(<Plan>route.plan)
+
+    cdef int _enter(self, Plan plan) except -1:
+        """Begin with a plan's steps, after the body has been read if the plan needs it."""
+        cdef Gateway gw = self.gw
+        self.plan = plan
+        self.step = 0
+        if not self.body_done:
+            if gw.max_body and self.req.length > gw.max_body:
+                return self._too_large()
+            if plan.needs_body and self.body is None:
+                if self.req.length > gw.max_buffered:
+                    return self._too_much()
+                self.stage = X_BODY
+                return self._continue()
+        return self.run()
+
+    cdef int _continue(self) except -1:
+        """Answer `Expect: 100-continue`: from now on the body is wanted (RFC 9110 section 10.1.1)."""
+        if self.expects:
+            self.expects = False
+            self.client.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        return 0
+
+    cdef int _too_large(self) except -1:
+        self.gw.g[B_BODY] += 1
+        self.flag = b"BTL"
+        return self.send(413, [(b"Content-Type", b"text/plain; charset=utf-8"),
+                               (b"X-Content-Type-Options", b"nosniff")], b"Request Entity Too Large\n")
+
+    cdef int _too_much(self) except -1:
+        self.gw.g[B_BUFFERED_BODY] += 1
+        self.flag = b"BTL"
+        return self.fail_now(413, "Request is too large")
+
+    cdef int run(self) except -1:
+        """Run the plan's steps from where it stopped."""
+        cdef Plan plan = self.plan
+        cdef Step step
+        self.stage = X_STEPS
+        while self.step < len(plan.steps):
+            step = <Step>plan.steps[self.step]
+            self.step += 1
+            if step.run(self) != GO_ON:
+                return 0
+        if plan.loop is not None:
+            self.loops += 1
+            if self.loops > MOST_LOOPS:
+                return self.fail_now(500, f"Loop level too deep. Found more than {MOST_LOOPS} loops in single request")
+            self.path = self._upstream_path(plan)
+            self.route_end = 0
+            return self._enter(plan.loop)
+        return self.dispatch()
+
+    cdef int dispatch(self) except -1:
+        """Hand the request to an upstream."""
+        cdef Plan plan = self.plan
+        cdef bytes outgoing
+        if not plan.targets:
+            return self.fail_now(500, PROBLEM)
+        self.target = <Target>plan.targets[plan.turn]
+        if len(plan.targets) > 1:
+            plan.turn = (plan.turn + 1) % len(plan.targets)
+        self.path = self._upstream_path(plan)
+        if plan.hard_timeouts:
+            outgoing = unquote_to_bytes(self.path)
+            for method, pattern, ms in plan.hard_timeouts:
+                if (not method or method == self.method) and pattern.search(outgoing):
+                    self.hard_ms = ms
+                    break
+        if not self.body_done:
+            self._continue()
+        return self.target.origin.acquire(self)
+
+    cdef bytes _upstream_path(self, Plan plan):
+        """Listen path off, target path on (tyk-core 3.9); for a loop, the path that the inner API sees."""
+        cdef bytes rest = self.path, decoded, head, base, exact
+        if plan.strip and self.route_end:
+            if self.req.encoded:
+                decoded = unquote_to_bytes(rest)
+                head = decoded[:self.route_end]
+                rest = rest[self.route_end:] if rest.startswith(head) else escape_decoded(decoded[self.route_end:])
+            else:
+                rest = rest[self.route_end:]
+        if plan.loop is not None:
+            base = exact = plan.loop_path
+        else:
+            base, exact = self.target.base, self.target.exact
+            if self.gw.escape_paths:
+                rest = encode_path(rest)
+        if PyBytes_GET_SIZE(base) == 0 and PyBytes_GET_SIZE(rest) > 1 and rest[0] == c"/" and rest[1] != c"/":
+            return rest
+        rest = rest.lstrip(b"/")
+        if rest:
+            return base + b"/" + rest
+        return (exact if plan.exact_target else base) or b"/"
+
+    cdef int request_head(self) except -1:
+        """Write the request head for the upstream into gw.out."""
+        cdef Gateway gw = self.gw
+        cdef Plan plan = self.plan
+        cdef Target target = self.target
+        cdef HeaderBlock head = self.req
+        cdef Buffer out = gw.out
+        cdef Field* field
+        cdef int i
+        cdef bint forwarded = False
+        cdef bytes query = self.query
+        if head.nominated:
+            head.drop_nominated()
+        out.reserve(head.size + PyBytes_GET_SIZE(self.path) + PyBytes_GET_SIZE(query) + 512)
+        out.add(self.method)
+        out.put(" ", 1)
+        out.add(self.path)
+        if target.query:
+            query = target.query + b"&" + query if query else target.query
+        if query:
+            out.put("?", 1)
+            out.add(query)
+        out.put(" HTTP/1.1\r\nHost: ", 17)
+        if plan.preserve_host and head.host_len:
+            out.put(head.at(head.host), head.host_len)
+        else:
+            out.add(target.host)
+        out.put("\r\n", 2)
+        for i in range(head.count):
+            field = &head.fields[i]
+            if field.gone or OWN_REQUEST & (<uint64_t>1 << field.id):
+                continue
+            if field.id == F_USER_AGENT and field.value_len == 0:
+                continue
+            out.put(head.at(field.name), field.name_len)
+            out.put(": ", 2)
+            out.put(head.at(field.value), field.value_len)
+            out.put("\r\n", 2)
+        if plan.add_forwarded_for:
+            out.put("X-Forwarded-For: ", 17)
+            if head.seen & (<uint64_t>1 << F_X_FORWARDED_FOR):
+                for i in range(head.count):
+                    if head.fields[i].id == F_X_FORWARDED_FOR and not head.fields[i].gone and head.fields[i].value_len:
+                        out.put(head.at(head.fields[i].value), head.fields[i].value_len)
+                        out.put(", ", 2)
+            out.add(self.client.address)
+            out.put("\r\n", 2)
+        if not head.seen & (<uint64_t>1 << F_USER_AGENT):
+            out.add(gw.user_agent)
+        if not (head.seen & (<uint64_t>1 << F_ACCEPT_ENCODING | <uint64_t>1 << F_RANGE) or self.head_only):
+            self.ungzip = True
+            out.put("Accept-Encoding: gzip\r\n", 23)
+        if head.seen & (<uint64_t>1 << F_TE):
+            i = head.find(F_TE)
+            if head.fields[i].value_len == 8 and strncasecmp(head.at(head.fields[i].value), b"trailers", 8) == 0:
+                out.put("Te: trailers\r\nConnection: Te\r\n", 30)
+        if gw.id_upstream:
+            out.add(gw.id_header)
+            out.put(": ", 2)
+            out.add(self.request_id)
+            out.put("\r\n", 2)
+        if self.upgrade:
+            out.put("Connection: Upgrade\r\nUpgrade: websocket\r\n", 41)
+        elif gw.up_close:
+            out.put("Connection: close\r\n", 19)
+        if self.body is not None:
+            out.put("Content-Length: ", 16)
+            out.number(PyBytes_GET_SIZE(self.body))
+            out.put("\r\n", 2)
+        elif self.body_chunked:
+            out.put("Transfer-Encoding: chunked\r\n", 28)
+        elif head.seen & (<uint64_t>1 << F_CONTENT_LENGTH):
+            out.put("Content-Length: ", 16)
+            out.number(head.length)
+            out.put("\r\n", 2)
+        out.put("\r\n", 2)
+        return 0
+
+    cdef int attached(self, Upstream u) except -1:
+        """There is a connection: send what there is of the request."""
+        cdef Gateway gw = self.gw
+        cdef bytes piece
+        cdef list held = self.body_parts
+        self.stage = X_SENT
+        self.reused = u.served > 0
+        self.sent_us = now_us()
+        if self.client.phase == T_WAIT:
+            self.client.arm(T_TOTAL, 0)
+        gw.wheel.set(u, self.hard_ms or self.plan.head_timeout)
+        self.request_head()
+        if self.body is not None:
+            gw.out.add(self.body)
+            self.body_sent = True
+        u.transport.write(gw.out.take())
+        if held is not None:
+            self.body_parts = None
+            self.body_held = 0
+            for piece in held:
+                self._send_body(piece)
+            if self.body_done and self.body is None:
+                self._send_end(None)
+            self.client.resume()
+        return 0
+
+    cdef int request_data(self, bytes data, Py_ssize_t pos, Py_ssize_t n) except -1:
+        """Body bytes from the client: data[pos:pos+n]."""
+        cdef Gateway gw = self.gw
+        cdef bytes piece
+        self.body_read += n
+        if self.stage >= X_ANSWERED:
+            return 0
+        if gw.max_body and self.body_read > gw.max_body:
+            return self._too_large()
+        if pos == 0 and n == PyBytes_GET_SIZE(data):
+            piece = data
+        else:
+            piece = PyBytes_FromStringAndSize(PyBytes_AS_STRING(data) + pos, n)
+        if self.up is not None:
+            return self._send_body(piece)
+        if self.body_parts is None:
+            self.body_parts = []
+        self.body_parts.append(piece)
+        self.body_held += n
+        if self.stage == X_BODY:
+            if self.body_held > gw.max_buffered:
+                return self._too_much()
+        elif self.body_held > HOLD:
+            self.client.pause()
+        return 0
+
+    cdef int request_end(self, bytearray trailer) except -1:
+        """The request body is complete."""
+        self.body_done = True
+        if self.stage == X_BODY:
+            self.body = b"".join(self.body_parts) if self.body_parts is not None else b""
+            self.body_parts = None
+            return self.run()
+        if self.up is not None and self.body_parts is None and self.stage < X_ANSWERED:
+            self._send_end(trailer)
+        return 0
+
+    cdef int _send_body(self, bytes piece) except -1:
+        cdef Buffer out = self.gw.out
+        cdef object transport = self.up.transport
+        if not self.body_chunked:
+            transport.write(piece)
+        else:
+            out.chunk_size(PyBytes_GET_SIZE(piece))
+            if PyBytes_GET_SIZE(piece) <= SMALL:
+                out.add(piece)
+                out.put("\r\n", 2)
+                transport.write(out.take())
+            else:
+                transport.write(out.take())
+                transport.write(piece)
+                transport.write(b"\r\n")
+        return 0
+
+    cdef int _send_end(self, bytearray trailer) except -1:
+        if self.body_chunked:
+            if trailer is not None and self.gw.forward_trailers:
+                self.up.transport.write(b"0\r\n" + bytes(trailer))
+            else:
+                self.up.transport.write(b"0\r\n\r\n")
+        self.body_sent = True
+        return 0
+
+    # -- the upstream's answer -----------------------------------------------
+
+    cdef int upstream_failed(self, int kind, object error) except -1:
+        """No (whole) response will come. Retry once where that is safe, else answer, else cut the client off."""
+        cdef Gateway gw = self.gw
+        self.up = None
+        if self.stage == X_RESPONSE:
+            if error is not None or kind != E_RESET:
+                gw.logger.debug("response of %s broke off", self.target.origin.label.decode())
+            return self.drop()
+        if self.stage != X_CONNECT and self.stage != X_SENT:
+            return 0
+        if (kind == E_RESET and self.reused and not self.retried and self.req.body == BODY_NONE
+                and (self.method in (b"GET", b"HEAD", b"OPTIONS", b"TRACE")
+                     or self.req.seen & (<uint64_t>1 << F_IDEMPOTENCY_KEY))):
+            # A kept connection that was closed before it answered: the upstream gave it up while we used it.
+            gw.g[G_UPSTREAM_RETRIES] += 1
+            self.retried = True
+            return self.target.origin.acquire(self)
+        if kind == E_TIMEOUT:
+            self.flag = b"URT" if self.stage == X_SENT else b"UCT"
+            return self.fail_now(504, TIMEOUT)
+        gw.logger.warning(
+            "upstream %s: %s", self.target.origin.label.decode(),
+            error if error is not None else
+            ("", "", "", "connection closed without an answer", "the answer is not valid HTTP/1.1",
+             "no connection is free", "")[kind],
+        )
+        if kind == E_BUSY:
+            self.flag = b"NHU"
+            return self.fail_now(503, BUSY)
+        if kind == E_DNS:
+            self.flag = b"DNS"
+            return self.fail_now(500, LOOKUP)
+        self.flag = (b"UCF", b"DNS", b"URT", b"URR", b"UPE", b"NHU", b"TLE")[kind]
+        return self.fail_now(500, PROBLEM)
+
+    cdef int interim(self, HeaderBlock head) except -1:
+        """Pass a 1xx response on (RFC 9110 section 15.2); HTTP/1.0 clients do not know them."""
+        cdef Buffer out = self.gw.out
+        cdef Field* field
+        cdef int i
+        if self.http10:
+            return 0
+        out.put("HTTP/1.1", 8)
+        out.add(<bytes>STATUS_LINES[head.status])
+        for i in range(head.count):
+            field = &head.fields[i]
+            if not OWN_RESPONSE & (<uint64_t>1 << field.id):
+                out.put(head.at(field.name), field.name_len)
+                out.put(": ", 2)
+                out.put(head.at(field.value), field.value_len)
+                out.put("\r\n", 2)
+        out.put("\r\n", 2)
+        return self.flush()
+
+    cdef int switching(self, HeaderBlock head, bytes rest) except -1:
+        """101: become a tunnel if this is the switch that the client asked for (RFC 9110 section 7.8)."""
+        cdef Gateway gw = self.gw
+        cdef Buffer out = gw.out
+        cdef Field* field
+        cdef int i = head.find(F_UPGRADE)
+        cdef bytes early
+        if not (self.upgrade and head.connection & CONN_UPGRADE and i >= 0 and head.fields[i].value_len == 9
+                and strncasecmp(head.at(head.fields[i].value), b"websocket", 9) == 0):
+            return self.up._broken(E_INVALID)
+        self.status = 101
+        self.stage = X_TUNNEL
+        self.up.deadline = 0
+        self.upstream_us = now_us() - self.sent_us
+        gw.g[G_TUNNELS] += 1
+        out.put("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n", 75)
+        for i in range(head.count):
+            field = &head.fields[i]
+            if not OWN_RESPONSE & (<uint64_t>1 << field.id):
+                out.put(head.at(field.name), field.name_len)
+                out.put(": ", 2)
+                out.put(head.at(field.value), field.value_len)
+                out.put("\r\n", 2)
+        out.put("\r\n", 2)
+        out.add(rest)
+        self.flush()
+        self.client.state = C_TUNNEL
+        self.client.deadline = 0
+        early = self.client.pending
+        self.client.pending = None
+        if early:
+            self.up.transport.write(early)
+        return self.client.resume()
+
+    cdef int response_head(self, HeaderBlock head) except -1:
+        cdef Gateway gw = self.gw
+        cdef Step step
+        cdef int i
+        cdef uint64_t seen
+        self.res = head
+        self.stage = X_RESPONSE
+        self.upstream_us = now_us() - self.sent_us
+        self.flag = b"URS" if head.status >= 500 else None
+        if head.nominated:
+            head.drop_nominated()
+        if self.ungzip and head.seen & (<uint64_t>1 << F_CONTENT_ENCODING) and head.body != BODY_NONE:
+            i = head.find(F_CONTENT_ENCODING)
+            if head.fields[i].value_len == 4 and strncasecmp(head.at(head.fields[i].value), b"gzip", 4) == 0:
+                # We asked for it, not the client (Go's transport does the same)
+                self.inflate = zlib.decompressobj(31)
+                head.drop_known(F_CONTENT_ENCODING)
+                head.drop_known(F_CONTENT_LENGTH)
+        for step in self.plan.response_steps:
+            step.run(self)
+        seen = head.seen
+        if head.body == BODY_NONE:
+            self.out = OUT_NONE
+        elif head.body == BODY_LENGTH and self.inflate is None:
+            self.out = OUT_RAW
+        elif self.http10:
+            self.out = OUT_RAW
+            self.close = True
+        else:
+            self.out = OUT_CHUNKED
+        self.defer_head = (head.body != BODY_NONE
+                           and not seen & (<uint64_t>1 << F_CONTENT_TYPE | <uint64_t>1 << F_CONTENT_ENCODING))
+        if self.defer_head:
+            return 0
+        return self._write_head(NULL, 0)
+
+    cdef int _write_head(self, const char* sample, Py_ssize_t n) except -1:
+        """Write the response head for the client into gw.out. sample: the start of a body without a content type."""
+        cdef Gateway gw = self.gw
+        cdef HeaderBlock head = self.res
+        cdef Buffer out = gw.out
+        cdef Field* field
+        cdef int i
+        self.status = head.status
+        self.defer_head = False
+        if not self.body_done:
+            self.close = True           # the rest of the request stands between us and the next one
+        out.reserve(head.size + 512)
+        out.put("HTTP/1.0" if self.http10 else "HTTP/1.1", 8)
+        out.add(<bytes>STATUS_LINES[head.status])
+        for i in range(head.count):
+            field = &head.fields[i]
+            if field.gone or (OWN_RESPONSE | RATELIMIT) & (<uint64_t>1 << field.id):
+                continue
+            out.put(head.at(field.name), field.name_len)
+            out.put(": ", 2)
+            out.put(head.at(field.value), field.value_len)
+            out.put("\r\n", 2)
+        if n:
+            out.put("Content-Type: ", 14)
+            out.add(sniff(sample, n if n < 512 else 512))
+            out.put("\r\n", 2)
+        out.add(ZERO_LIMITS)
+        if not head.seen & (<uint64_t>1 << F_DATE):
+            out.add(gw.date)
+        if self.out == OUT_CHUNKED:
+            out.put("Transfer-Encoding: chunked\r\n", 28)
+        elif head.seen & (<uint64_t>1 << F_CONTENT_LENGTH) and head.status != 204:
+            out.put("Content-Length: ", 16)
+            out.number(head.length)
+            out.put("\r\n", 2)
+        self._write_tail()
+        return 0
+
+    cdef int _write_tail(self) except -1:
+        """Request id, Connection, end of head."""
+        cdef Buffer out = self.gw.out
+        if self.gw.id_response:
+            out.add(self.gw.id_header)
+            out.put(": ", 2)
+            out.add(self.request_id)
+            out.put("\r\n", 2)
+        if self.gw.draining:
+            self.close = True
+        if self.close:
+            out.put("Connection: close\r\n", 19)
+        elif self.http10:
+            out.put("Connection: keep-alive\r\n", 24)
+        return out.put("\r\n", 2)
+
+    cdef int response_data(self, bytes data, const char* p, Py_ssize_t n) except -1:
+        """Body bytes from the upstream: n bytes at p, inside data."""
+        if self.inflate is not None:
+            return self._inflate(PyBytes_FromStringAndSize(p, n))
+        if self.defer_head:
+            self._write_head(p, n)
+        return self._body_out(data, p, n)
+
+    cdef int _body_out(self, bytes data, const char* p, Py_ssize_t n) except -1:
+        cdef Buffer out = self.gw.out
+        self.bytes_out += n
+        if self.out == OUT_CHUNKED:
+            out.chunk_size(n)
+        if n <= SMALL:
+            out.put(p, n)
+        else:
+            self.flush()
+            self.client.write(data if n == PyBytes_GET_SIZE(data) else PyBytes_FromStringAndSize(p, n))
+        if self.out == OUT_CHUNKED:
+            out.put("\r\n", 2)
+        return 0
+
+    cdef int _inflate(self, bytes data) except -1:
+        """Unpack gzip in bounded pieces; what the client cannot take now waits, packed."""
+        cdef bytes piece
+        if self.inflate_rest is not None:
+            data = self.inflate_rest + data
+            self.inflate_rest = None
+        while data:
+            try:
+                piece = self.inflate.decompress(data, HOLD)
+            except zlib.error:
+                self.gw.g[R_BAD_RESPONSE] += 1
+                return self._broken_body()
+            data = self.inflate.unconsumed_tail
+            if piece:
+                if self.defer_head:
+                    self._write_head(PyBytes_AS_STRING(piece), PyBytes_GET_SIZE(piece))
+                self._body_out(piece, PyBytes_AS_STRING(piece), PyBytes_GET_SIZE(piece))
+            if data and self.client.write_paused:
+                self.flush()
+                self.inflate_rest = data
+                return 0
+            if self.inflate.eof:
+                break
+        return 0
+
+    cdef int _broken_body(self) except -1:
+        if self.status == 0:
+            self.stage = X_SENT
+            self.defer_head = False
+            if self.up is not None:
+                return self.up._broken(E_INVALID)
+            return self.upstream_failed(E_INVALID, None)
+        return self.drop()
+
+    cdef int response_end(self, bytearray trailer) except -1:
+        """The upstream's response is whole, and its connection already given back."""
+        cdef HeaderBlock fields
+        cdef Buffer out = self.gw.out
+        self.response_whole = True
+        if self.inflate is not None:
+            if self.inflate_rest is not None:
+                return 0                # the rest goes out when the client can take it
+            if not self.inflate.eof:
+                return self._broken_body()
+        if self.defer_head:
+            self._write_head(NULL, 0)
+        if self.out == OUT_CHUNKED:
+            out.put("0\r\n", 3)
+            if trailer is not None:
+                fields = HeaderBlock()
+                raw = bytes(trailer)
+                if not parse_trailers(fields, raw, len(raw), 64):
+                    for name, value in fields.items():
+                        out.add(name + b": " + value + b"\r\n")
+            out.put("\r\n", 2)
+        self.flush()
+        return self.finish()
+
+    cdef int flush(self) except -1:
+        if self.gw.out.size:
+            return self.client.write(self.gw.out.take())
+        return 0
+
+    # -- answers of our own --------------------------------------------------
+
+    cdef int fail_now(self, int status, str message) except -1:
+        """Answer with the error page for a status (tyk-core 3.3)."""
+        cdef bytes kind, body
+        cdef int at = self.req.find(F_CONTENT_TYPE)
+        kind, body = self.gw.pages(status, message, b"" if at < 0 else self.req.value_of(at))
+        headers = [(b"Content-Type", kind)]
+        if self.gw.generator is not None:
+            headers.append((b"X-Generator", self.gw.generator))
+        return self.send(status, headers, body)
+
+    cdef int send(self, int status, list headers, bytes body) except -1:
+        """Answer without an upstream. Raises ValueError for header bytes that are not allowed."""
+        cdef Gateway gw = self.gw
+        cdef HeaderBlock head = HeaderBlock()
+        cdef Buffer out = gw.out
+        cdef Field* field
+        cdef int i
+        cdef bytes name, value
+        if self.status or self.stage == X_DONE:
+            return 0
+        for name, value in headers:
+            head.put(name, value)
+        if self.up is not None:
+            self.up.abort()
+        self.res = head
+        self.status = head.status = status
+        self.stage = X_ANSWERED
+        if not self.body_done:
+            self.close = True
+        out.size = 0
+        out.put("HTTP/1.0" if self.http10 else "HTTP/1.1", 8)
+        out.add(<bytes>STATUS_LINES[status])
+        for i in range(head.count):
+            field = &head.fields[i]
+            if OWN_RESPONSE & (<uint64_t>1 << field.id):
+                continue
+            out.put(head.at(field.name), field.name_len)
+            out.put(": ", 2)
+            out.put(head.at(field.value), field.value_len)
+            out.put("\r\n", 2)
+        if not head.seen & (<uint64_t>1 << F_DATE):
+            out.add(gw.date)
+        if status != 204 and status != 304 and status >= 200:
+            out.put("Content-Length: ", 16)
+            out.number(PyBytes_GET_SIZE(body))
+            out.put("\r\n", 2)
+        self._write_tail()
+        if not self.head_only and status != 204 and status != 304:
+            out.add(body)
+            self.bytes_out += PyBytes_GET_SIZE(body)
+        self.flush()
+        return self.finish()
+
+    # -- the end -------------------------------------------------------------
+
+    cdef int finish(self) except -1:
+        """The response has been handed to the client's transport."""
+        if self.stage == X_DONE:
+            return 0
+        self.stage = X_DONE
+        self.count(self.status)
+        return self.client.ready(self.close)
+
+    cdef int drop(self) except -1:
+        """The response cannot be completed: the client must not take what it has for the whole."""
+        if self.stage == X_DONE:
+            return 0
+        self.gw.out.size = 0
+        if self.up is not None:
+            self.up.abort()
+        self.stage = X_DONE
+        if self.flag is None:
+            self.flag = b"URR"
+        self.count(self.status or 500)
+        return self.client.abort()
+
+    cdef int client_gone(self) except -1:
+        """The client's connection is lost in the middle of the exchange."""
+        if self.stage == X_DONE or self.stage == X_IDLE:
+            return 0
+        if self.up is not None:
+            self.up.abort()
+        if self.task is not None:
+            self.task.cancel()
+            self.task = None
+        if self.stage != X_TUNNEL:
+            self.gw.g[G_CLIENT_ABORTS] += 1
+            self.flag = b"CDC"
+        self.stage = X_DONE
+        return self.count(self.status or 499)
+
+    cdef int count(self, int status) except -1:
+        """Counters and the access log, once per exchange."""
+        cdef Gateway gw = self.gw
+        cdef HeaderBlock head = self.req
+        cdef AccessRecord record
+        cdef int64_t total = now_us() - self.started_us
+        cdef Plan plan = self.plan
+        cdef int at
+        self.serial += 1
+        gw.g[G_ACTIVE_REQUESTS] -= 1
+        gw.g[G_BYTES_OUT] += self.bytes_out
+        if plan is not None and plan.row >= 0:
+            gw.region.observe(plan.row, status, total, self.upstream_us, self.body_read, self.bytes_out)
+        if gw.log is None:
+            return 0
+        clear_record(&record)
+        record.time_ms = gw.epoch_ms + gw.wheel.now
+        record.total_us = total
+        record.upstream_us = self.upstream_us
+        record.bytes_in = self.body_read
+        record.bytes_out = self.bytes_out
+        record.status = status
+        record.upstream_status = status if self.upstream_us else 0
+        set_text(&record, T_REQUEST_ID, PyBytes_AS_STRING(self.request_id), PyBytes_GET_SIZE(self.request_id))
+        if plan is not None:
+            set_text(&record, T_API_ID, PyBytes_AS_STRING(plan.api_id), PyBytes_GET_SIZE(plan.api_id))
+            set_text(&record, T_API_NAME, PyBytes_AS_STRING(plan.name), PyBytes_GET_SIZE(plan.name))
+            set_text(&record, T_ORG_ID, PyBytes_AS_STRING(plan.org_id), PyBytes_GET_SIZE(plan.org_id))
+        set_text(&record, T_CLIENT_IP, PyBytes_AS_STRING(self.client.address), PyBytes_GET_SIZE(self.client.address))
+        set_text(&record, T_REMOTE_ADDR, PyBytes_AS_STRING(self.client.address), PyBytes_GET_SIZE(self.client.address))
+        set_text(&record, T_HOST, head.at(head.host), head.host_len)
+        set_text(&record, T_METHOD, PyBytes_AS_STRING(self.method), PyBytes_GET_SIZE(self.method))
+        set_text(&record, T_PATH, PyBytes_AS_STRING(self.path), PyBytes_GET_SIZE(self.path))
+        set_text(&record, T_ORIGINAL_PATH, head.at(head.target), head.path_len)
+        set_text(&record, T_PROTOCOL, "HTTP/1.0" if self.http10 else "HTTP/1.1", 8)
+        if self.target is not None:
+            set_text(&record, T_UPSTREAM_ADDR, PyBytes_AS_STRING(self.target.origin.label),
+                     PyBytes_GET_SIZE(self.target.origin.label))
+        at = head.find(F_USER_AGENT)
+        if at >= 0:
+            set_text(&record, T_USER_AGENT, head.at(head.fields[at].value), head.fields[at].value_len)
+        if self.flag is not None:
+            set_text(&record, T_RESPONSE_FLAG, PyBytes_AS_STRING(self.flag), PyBytes_GET_SIZE(self.flag))
+        gw.log.add(&record)
+        return 0
+
+    # -- for steps in Python -------------------------------------------------
+
+    @property
+    def remote_addr(self):
+        """Text of the address that the client's connection comes from, bytes."""
+        return self.client.address
+
+    @property
+    def decoded_path(self):
+        """The path as routing saw it, percent-decoded, bytes."""
+        return unquote_to_bytes(self.path)
+
+    @property
+    def answered(self):
+        return self.status != 0
+
+    def header(self, bytes name not None):
+        """The first value of a request header, or None."""
+        return self.req.get(name)
+
+    def answer(self, int status, object headers=(), bytes body=b""):
+        """Answer the request. headers: (name, value) bytes pairs. Raises ValueError for bytes that are not allowed."""
+        self.send(status, list(headers), body)
+
+    def fail(self, int status, str message not None):
+        """Answer with the error page for a status."""
+        self.fail_now(status, message)

@@ -1,0 +1,303 @@
+"""The data path: client connections, exchanges, upstream connections and their pools, in one extension.
+
+How a request goes. `Client.data_received` finds a whole head, parses it into its exchange's `req`, and calls
+`Exchange.begin`. That picks a plan (once: a reload does not change it under a request), runs the plan's steps, each
+of which says GO_ON, ANSWERED or WAIT, and hands the request to the plan's `Origin`. The origin attaches an `Upstream`
+connection, at once if one is idle. From then on body bytes go straight from one transport to the other, and
+`Exchange.finish` counts, logs and gives the client connection back to its next request.
+
+Ownership. Gateway -> open clients (set). Client -> its one Exchange, reused from request to request unless a step kept
+a reference. Exchange <-> Upstream while they belong together: `Upstream.x` and `Exchange.up` are set and cleared
+together, so neither outlives the other's interest. Origin -> its idle upstreams (list) and waiting exchanges (deque).
+`Gateway.out` is scratch space: whoever fills it empties it before returning to the event loop.
+
+Back-pressure. A transport that cannot take more pauses the *other* side's reading; unread input of a client is at
+most what one read returned, because reading is paused while a request that is complete has not been answered.
+"""
+
+from libc.stdint cimport int64_t, uint64_t
+
+from accel.accesslog cimport AccessLog, AccessRecord
+from accel.chunked cimport ChunkDecoder
+from accel.headers cimport HeadLimits, HeaderBlock
+from accel.router cimport Route, Router
+from accel.shm cimport Region
+from accel.wheel cimport Timed, Wheel
+
+# What a step says.
+cdef enum:
+    GO_ON = 0
+    ANSWERED = 1
+    WAIT = 2
+
+# Where an exchange stands.
+cdef enum:
+    X_IDLE = 0
+    X_BODY = 1          # collecting the request body for the steps
+    X_STEPS = 2         # in the steps, or waiting for one
+    X_CONNECT = 3       # waiting for an upstream connection
+    X_SENT = 4          # request head sent, no response head yet
+    X_RESPONSE = 5      # response head seen
+    X_ANSWERED = 6      # response complete, request body not yet
+    X_DONE = 7
+    X_TUNNEL = 8
+
+# Why the client's deadline is set.
+cdef enum:
+    T_HEAD = 0
+    T_IDLE = 1
+    T_BODY = 2
+    T_SEND = 3
+    T_TOTAL = 4
+    T_LINGER = 5
+    T_WAIT = 6          # for a place in an upstream pool
+
+# Client connection states.
+cdef enum:
+    C_HEAD = 0
+    C_BODY = 1
+    C_BUSY = 2          # request read, answer not complete
+    C_TUNNEL = 3
+    C_LINGER = 4        # answered and closing: input is thrown away
+    C_CLOSED = 5
+
+# How the response body goes to the client.
+cdef enum:
+    OUT_NONE = 0
+    OUT_RAW = 1         # as it comes: Content-Length, or until close
+    OUT_CHUNKED = 2
+
+# Why an upstream could not answer.
+cdef enum:
+    E_CONNECT = 0
+    E_DNS = 1
+    E_TIMEOUT = 2
+    E_RESET = 3
+    E_INVALID = 4
+    E_BUSY = 5          # pool full
+    E_TLS = 6
+
+
+cdef class Buffer:
+    """Growable bytes for building a message; `take` hands them out as one bytes object and empties it."""
+    cdef char* p
+    cdef Py_ssize_t size
+    cdef Py_ssize_t capacity
+    cdef int reserve(self, Py_ssize_t more) except -1
+    cdef int put(self, const char* data, Py_ssize_t n) except -1
+    cdef int add(self, bytes data) except -1
+    cdef int number(self, int64_t value) except -1
+    cdef int chunk_size(self, Py_ssize_t n) except -1
+    cdef bytes take(self)
+
+
+cdef class Step:
+    """One entry of a plan. `run` is called with the exchange and must not block."""
+    cdef int run(self, Exchange x) except -1
+
+
+cdef class Target:
+    """Where a plan sends requests. base: path of the target URL without trailing slashes; exact: as configured."""
+    cdef readonly Origin origin
+    cdef readonly bytes host        # value of the Host header
+    cdef readonly bytes base
+    cdef readonly bytes exact
+    cdef readonly bytes query
+
+
+cdef class Plan:
+    """What one API does, compiled; immutable after `link`. See the constructor for the fields."""
+    cdef readonly bytes api_id, name, org_id
+    cdef readonly int row
+    cdef readonly list steps
+    cdef readonly list response_steps
+    cdef readonly list targets
+    cdef readonly bint strip, exact_target, preserve_host, needs_body, add_forwarded_for, loops_only
+    cdef readonly int64_t head_timeout      # ms for the response head
+    cdef readonly tuple hard_timeouts       # (method, compiled pattern, ms)
+    cdef readonly Plan loop                 # continue with this plan instead of an upstream
+    cdef readonly bytes loop_path
+    cdef int turn
+
+
+cdef class Origin:
+    """Connections to one upstream: address, TLS settings and server name all equal (anchors 1.4, pool identity)."""
+    cdef Gateway gw
+    cdef readonly str host, server_name
+    cdef readonly int port
+    cdef readonly object tls                # ssl.SSLContext or None
+    cdef readonly bytes label               # host:port for logs
+    cdef list idle
+    cdef object waiters                     # deque of Exchange
+    cdef readonly int open                  # connections that exist or are being made
+    cdef int acquire(self, Exchange x) except -1
+    cdef int hand_on(self, Upstream u) except -1
+    cdef int connect_for(self, Exchange x) except -1
+    cdef int next_waiter(self) except -1
+
+
+cdef class Upstream(Timed):
+    cdef Gateway gw
+    cdef Origin origin
+    cdef Exchange x
+    cdef object transport
+    cdef HeaderBlock res
+    cdef ChunkDecoder chunks
+    cdef bytes pending
+    cdef Py_ssize_t scanned
+    cdef int64_t left                       # body bytes still to come
+    cdef int64_t born
+    cdef int body                           # BODY_* of the response
+    cdef int served                         # exchanges before this one
+    cdef int informational
+    cdef bint in_body, keep, write_paused, read_paused, lost
+    cdef int attach(self, Exchange x) except -1
+    cdef int detach(self, bint reusable) except -1
+    cdef int abort(self) except -1
+    cdef int pause(self) except -1
+    cdef int resume(self) except -1
+    cdef int _head(self, bytes data) except -1
+    cdef int _body(self, bytes data, Py_ssize_t pos) except -1
+    cdef int _complete(self, bint clean) except -1
+    cdef int _broken(self, int kind) except -1
+
+
+cdef class Exchange:
+    cdef readonly Gateway gw
+    cdef Client client
+    cdef Upstream up
+    cdef readonly Plan plan
+    cdef readonly HeaderBlock req
+    cdef readonly HeaderBlock res           # of an answer, or of the upstream's response
+    cdef readonly bytes path                # after routing and rewriting, still encoded; what is left goes upstream
+    cdef readonly bytes query
+    cdef readonly bytes method
+    cdef readonly bytes request_id
+    cdef readonly object task               # of a step that waits
+    cdef public object state                # whatever steps want to hand on
+    cdef list body_parts                    # collected or not yet sendable body
+    cdef Py_ssize_t body_held
+    cdef int64_t body_read
+    cdef readonly bytes body                # whole request body, if the plan needs it
+    cdef Target target
+    cdef int stage                          # X_*
+    cdef int step                           # next step
+    cdef int loops
+    cdef int status                         # sent to the client, 0 before
+    cdef int out                            # OUT_*
+    cdef int64_t started_us, sent_us, upstream_us
+    cdef int64_t bytes_out
+    cdef int64_t hard_ms
+    cdef int route_end
+    cdef bint body_done, body_chunked, expects, retried, ungzip, upgrade, close, head_only, defer_head, http10
+    cdef bint body_sent, response_whole, reused
+    cdef object inflate
+    cdef bytes inflate_rest
+    cdef bytes flag                         # why the gateway answered itself (tyk-core 1.3, response flags)
+    cdef uint64_t serial
+    cdef int begin(self) except -1
+    cdef int _route(self) except -1
+    cdef int _enter(self, Plan plan) except -1
+    cdef int run(self) except -1
+    cdef int dispatch(self) except -1
+    cdef bytes _upstream_path(self, Plan plan)
+    cdef int request_head(self) except -1
+    cdef int _continue(self) except -1
+    cdef int _too_large(self) except -1
+    cdef int _too_much(self) except -1
+    cdef int _send_end(self, bytearray trailer) except -1
+    cdef int _write_tail(self) except -1
+    cdef int _broken_body(self) except -1
+    cdef int attached(self, Upstream u) except -1
+    cdef int request_data(self, bytes data, Py_ssize_t pos, Py_ssize_t n) except -1
+    cdef int request_end(self, bytearray trailer) except -1
+    cdef int _send_body(self, bytes piece) except -1
+    cdef int upstream_failed(self, int kind, object error) except -1
+    cdef int interim(self, HeaderBlock head) except -1
+    cdef int switching(self, HeaderBlock head, bytes rest) except -1
+    cdef int response_head(self, HeaderBlock head) except -1
+    cdef int _write_head(self, const char* sample, Py_ssize_t n) except -1
+    cdef int response_data(self, bytes data, const char* p, Py_ssize_t n) except -1
+    cdef int _body_out(self, bytes data, const char* p, Py_ssize_t n) except -1
+    cdef int _inflate(self, bytes data) except -1
+    cdef int response_end(self, bytearray trailer) except -1
+    cdef int flush(self) except -1
+    cdef int fail_now(self, int status, str message) except -1
+    cdef int send(self, int status, list headers, bytes body) except -1
+    cdef int finish(self) except -1
+    cdef int drop(self) except -1
+    cdef int client_gone(self) except -1
+    cdef int count(self, int status) except -1
+
+
+cdef class Client(Timed):
+    cdef Gateway gw
+    cdef readonly object transport
+    cdef Exchange x
+    cdef ChunkDecoder chunks
+    cdef readonly bytes address             # peer address, text
+    cdef bytes pending
+    cdef Py_ssize_t scanned
+    cdef int64_t left
+    cdef int state                          # C_*
+    cdef int phase                          # T_*
+    cdef int before_send                    # phase to go back to when writing resumes
+    cdef int64_t total_at                   # deadline of the exchange
+    cdef int64_t window_bytes               # progress at the start of the window
+    cdef int64_t written                    # bytes handed to the transport
+    cdef int64_t read
+    cdef int served
+    cdef int lingered
+    cdef int blank                          # empty lines before the request line
+    cdef readonly bint secure
+    cdef bint read_paused, write_paused, eof, close_next, busy, counted
+    cdef int write(self, bytes data) except -1
+    cdef int pause(self) except -1
+    cdef int resume(self) except -1
+    cdef int process(self, bytes data) except -1
+    cdef Py_ssize_t _head(self, bytes data, Py_ssize_t pos) except -1
+    cdef Py_ssize_t _body(self, bytes data, Py_ssize_t pos) except -1
+    cdef int refuse(self, int status, const char* reason) except -1
+    cdef int ready(self, bint close) except -1
+    cdef int next_request(self) except -1
+    cdef int arm(self, int phase, int64_t ms) except -1
+    cdef int linger(self) except -1
+    cdef int abort(self) except -1
+    cdef int _body_done(self, bytearray trailer) except -1
+    cdef int _bad_body(self) except -1
+
+
+cdef class Gateway:
+    cdef readonly object loop
+    cdef readonly Wheel wheel
+    cdef readonly Region region
+    cdef uint64_t* g
+    cdef AccessLog log
+    cdef readonly Router router
+    cdef dict controls                      # exact path -> Plan
+    cdef list control_prefixes              # (prefix, Plan)
+    cdef dict origins
+    cdef set clients
+    cdef object pages                       # (status, message, content type) -> (content type, body)
+    cdef object logger
+    cdef Buffer out
+    cdef bytes date, user_agent, generator, id_header
+    cdef bytes id_prefix
+    cdef uint64_t id_next
+    cdef int64_t epoch_ms                   # wall clock minus monotonic clock, milliseconds
+    cdef int64_t date_at
+    cdef HeadLimits limits
+    cdef int max_head, max_clients, max_requests, max_trailer, max_extension, max_origin, max_waiters, max_up_head
+    cdef int max_up_requests, max_idle
+    cdef int64_t max_body, max_buffered, max_up_age
+    cdef int64_t t_head, t_idle, t_body, t_send, t_total, t_linger, t_up_idle, t_connect, t_wait, t_drain_idle
+    cdef int64_t t_response
+    cdef int64_t min_rate
+    cdef bint clean_urls, escape_paths, websockets, close_connections, up_close, id_response, id_upstream, id_trust
+    cdef bint forward_trailers, ratelimit_headers
+    cdef readonly bint draining
+    cdef object drained
+    cdef object timer
+    cdef bytes new_id(self)
+    cdef Plan control(self, bytes path)
+    cdef int _refresh(self) except -1

@@ -1,0 +1,105 @@
+cdef class Step:
+    cdef int run(self, Exchange x) except -1:
+        raise NotImplementedError(type(self).__name__)
+
+
+cdef class HeaderEdit(Step):
+    """Remove, then set header fields. remove: names; put: (name, value) pairs; on the response if `response`."""
+    cdef tuple names
+    cdef tuple pairs
+    cdef bint response
+
+    def __init__(self, object remove, object put, bint response=False):
+        self.names = tuple(canonical(name) for name in remove)
+        self.pairs = tuple((name, value) for name, value in put)
+        self.response = response
+
+    cdef int run(self, Exchange x) except -1:
+        cdef HeaderBlock block = x.res if self.response else x.req
+        cdef bytes name, value
+        for name in self.names:
+            block.drop_name(name)
+        for name, value in self.pairs:
+            block.drop_name(canonical(name))
+            block.put(name, value)
+        return GO_ON
+
+
+cdef class PyStep(Step):
+    """A step in Python: function(exchange) -> None, or an awaitable to wait for.
+
+    The function answers with `exchange.answer(...)` or `exchange.fail(...)`; otherwise the request goes on. An
+    exception refuses the request with 500 and is logged.
+    """
+    cdef object function
+
+    def __init__(self, object function):
+        self.function = function
+
+    cdef int run(self, Exchange x) except -1:
+        cdef object waiting
+        try:
+            waiting = self.function(x)
+        except Exception:
+            x.gw.logger.exception("a step of API %s failed", x.plan.api_id.decode())
+            x.fail_now(500, PROBLEM)
+            return ANSWERED
+        if waiting is None:
+            return ANSWERED if x.status else GO_ON
+        x.task = x.gw.loop.create_task(_finish_step(x, waiting, x.serial))
+        return WAIT
+
+
+async def _finish_step(Exchange x not None, object waiting, uint64_t serial):
+    """Wait for a step's awaitable, then let the request go on where it stopped."""
+    try:
+        await waiting
+    except asyncio.CancelledError:
+        raise
+    except Exception:
+        x.gw.logger.exception("a step of API %s failed", x.plan.api_id.decode() if x.plan is not None else "")
+        if x.serial == serial and not x.status and x.stage == X_STEPS:
+            x.fail_now(500, PROBLEM)
+    if x.serial == serial:
+        x.task = None
+        if not x.status and x.stage == X_STEPS:
+            x.run()
+
+
+cdef class Target:
+    def __init__(self, Origin origin not None, bytes host not None, bytes path=b"", bytes query=b""):
+        """host: value of the Host header; path, query: of the target URL."""
+        self.origin = origin
+        self.host = host
+        self.base = path.rstrip(b"/")
+        self.exact = path
+        self.query = query
+
+
+cdef class Plan:
+    def __init__(self, bytes api_id not None, *, bytes name=b"", bytes org_id=b"", int row=0, object steps=(),
+                 object response_steps=(), object targets=(), bint strip=False, bint exact_target=False,
+                 bint preserve_host=False, bint needs_body=False, bint add_forwarded_for=True,
+                 int64_t head_timeout_ms=30000, object hard_timeouts=(), bytes loop_path=b""):
+        """steps, response_steps: Step objects; targets: Target objects, used in turn; strip: remove the listen path;
+        exact_target: with nothing left of the path send the target's path as configured (disable_strip_slash);
+        hard_timeouts: (method or b"", compiled bytes pattern searched in the outgoing path, milliseconds)."""
+        self.api_id = api_id
+        self.name = name
+        self.org_id = org_id
+        self.row = row
+        self.steps = list(steps)
+        self.response_steps = list(response_steps)
+        self.targets = list(targets)
+        self.strip = strip
+        self.exact_target = exact_target
+        self.preserve_host = preserve_host
+        self.needs_body = needs_body
+        self.add_forwarded_for = add_forwarded_for
+        self.head_timeout = head_timeout_ms
+        self.hard_timeouts = tuple(hard_timeouts)
+        self.loop_path = loop_path
+
+    def link(self, Plan loop not None):
+        """Let requests continue in another plan instead of an upstream (a tyk:// target). Call before the first use."""
+        self.loop = loop
