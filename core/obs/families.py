@@ -1,0 +1,75 @@
+"""The table of the metric families that come from global words of the shared counters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """One family without labels: its name, its kind, what it counts and the word it is read from."""
+
+    name: str
+    kind: Literal["counter", "gauge"]
+    help: str
+    word: str
+
+
+FAMILIES = (
+    Family("preforge_connections", "gauge", "Open client connections.", "G_CONNECTIONS"),
+    Family("preforge_active_requests", "gauge", "Requests that are being answered.", "G_ACTIVE_REQUESTS"),
+    Family("preforge_upstream_connections", "gauge", "Open upstream connections.", "G_UPSTREAM_CONNECTIONS"),
+    Family(
+        "preforge_upstream_connections_idle", "gauge", "Upstream connections in the pool.", "G_UPSTREAM_IDLE"
+    ),
+    Family(
+        "preforge_upstream_waiters", "gauge", "Requests that wait for a connection.", "G_UPSTREAM_WAITERS"
+    ),
+    Family("preforge_connections_total", "counter", "Client connections accepted.", "G_CONNECTIONS_TOTAL"),
+    Family("preforge_http_requests_total", "counter", "Requests of all kinds.", "G_REQUESTS_TOTAL"),
+    Family("preforge_received_bytes_total", "counter", "Bytes received from clients.", "G_BYTES_IN"),
+    Family("preforge_sent_bytes_total", "counter", "Bytes sent to clients.", "G_BYTES_OUT"),
+    Family(
+        "preforge_upstream_connects_total", "counter", "Upstream connections opened.", "G_UPSTREAM_CONNECTS"
+    ),
+    Family(
+        "preforge_upstream_connect_errors_total",
+        "counter",
+        "Upstream connections that could not be opened.",
+        "G_UPSTREAM_CONNECT_ERRORS",
+    ),
+    Family(
+        "preforge_upstream_reused_total",
+        "counter",
+        "Requests sent on an upstream connection from the pool.",
+        "G_UPSTREAM_REUSED",
+    ),
+    Family(
+        "preforge_upstream_retries_total",
+        "counter",
+        "Requests sent again because a pooled connection was closed.",
+        "G_UPSTREAM_RETRIES",
+    ),
+    Family(
+        "preforge_upstream_timeouts_total", "counter", "Upstreams that were too slow.", "G_UPSTREAM_TIMEOUTS"
+    ),
+    Family(
+        "preforge_upstream_resets_total",
+        "counter",
+        "Upstream connections lost during an exchange.",
+        "G_UPSTREAM_RESETS",
+    ),
+    Family("preforge_client_aborts_total", "counter", "Clients that left before the end.", "G_CLIENT_ABORTS"),
+    Family("preforge_not_found_total", "counter", "Requests for a path of no API.", "G_NOT_FOUND"),
+    Family("preforge_redirects_total", "counter", "Requests redirected by the router.", "G_REDIRECTS"),
+    Family("preforge_reloads_total", "counter", "Reloads, counted by each worker.", "G_RELOADS"),
+    Family(
+        "preforge_reload_failures_total",
+        "counter",
+        "Failed reloads, counted by each worker.",
+        "G_RELOAD_FAILURES",
+    ),
+    Family("preforge_access_log_dropped_total", "counter", "Access log lines dropped.", "G_LOG_DROPPED"),
+    Family("preforge_tunnels_total", "counter", "Upgraded connections, for example WebSocket.", "G_TUNNELS"),
+)
