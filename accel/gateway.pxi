@@ -91,6 +91,10 @@ cdef class Gateway:
         else:
             self.controls[path] = plan
 
+    def set_pages(self, object pages not None):
+        """Use other error pages from now on."""
+        self.pages = pages
+
     def clear_controls(self):
         """Forget all control plans, before setting new ones."""
         self.controls = {}

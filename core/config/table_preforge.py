@@ -1,0 +1,48 @@
+"""Options of ours: the `preforge` section of tyk.conf. Columns as in table.py."""
+
+TEXT = """
+preforge.workers | int | 0 | restart | used | Number of worker processes; 0 means one per CPU that this process may use.
+preforge.listener | str=reuseport,shared | reuseport | restart | used | "reuseport": one listening socket per worker slot, spread by the kernel; "shared": one socket for all workers.
+preforge.backlog | int | 4096 | restart | used | Connections that may wait in a listening socket's queue; the kernel's somaxconn bounds it too.
+preforge.control_socket | str |  | restart | used | Unix socket of `preforge status|reload|upgrade|stop`; empty means preforge.sock beside the pid file, else a private directory of the user.
+preforge.worker_timeout | int | 30 | swap | used | Seconds without a heartbeat after which a worker is ended and replaced.
+preforge.worker_start_timeout | int | 60 | swap | used | Seconds that a new worker may take until it is ready.
+preforge.crash_backoff_max | int | 30 | swap | used | Longest pause in seconds between starts of a worker that keeps dying.
+preforge.trusted_proxies | [cidr] |  | swap | accepted | Networks whose X-Forwarded-For and X-Real-IP are believed when IP lists are checked.
+preforge.limits.max_connections | int | 10000 | swap | used | Client connections per worker; one more is answered with 503 and closed.
+preforge.limits.max_head_bytes | int | 65536 | swap | used | Size of a request head; a larger one is answered with 431.
+preforge.limits.max_target_bytes | int | 16384 | swap | used | Size of a request target; a larger one is answered with 414.
+preforge.limits.max_headers | int | 200 | swap | used | Header fields of a message; a request with more is answered with 431.
+preforge.limits.max_trailer_bytes | int | 8192 | swap | used | Size of a trailer section; a larger one makes the message invalid.
+preforge.limits.max_chunk_extension_bytes | int | 1024 | swap | used | Size of one chunk's extension; a larger one makes the message invalid.
+preforge.limits.max_buffered_body_bytes | int | 10485760 | swap | used | Size of a request body that has to be held whole for a step; a larger one is answered with 413.
+preforge.limits.max_requests_per_connection | int | 0 | swap | used | Requests of one client connection, which is then closed; 0 means no limit.
+preforge.limits.underscore_headers | str=ambiguous,refuse,drop,allow | ambiguous | swap | used | Header names with "_": refuse those that an upstream may read as a framing, routing or credential header (ambiguous), refuse or drop all, or allow all.
+preforge.timeouts.head | num | 10 | swap | used | Seconds from the first byte of a request to the end of its head; then 408.
+preforge.timeouts.idle | num | 75 | swap | used | Seconds that a client connection may stay without a request.
+preforge.timeouts.body | num | 30 | swap | used | Seconds in which a request body must progress by min_rate; then 408.
+preforge.timeouts.send | num | 30 | swap | used | Seconds in which a client must take response bytes at min_rate; then its connection is cut.
+preforge.timeouts.min_rate | int | 240 | swap | used | Bytes per second that a client must send or take within the windows above.
+preforge.timeouts.request | num | 3600 | swap | used | Seconds for one whole exchange; 0 means no limit.
+preforge.timeouts.linger | num | 2 | swap | used | Seconds in which input is thrown away after a last answer, so that the client can read it.
+preforge.timeouts.drain_idle | num | 2 | swap | used | Seconds after which a connection without a request is closed when its worker ends.
+preforge.upstream.max_connections_per_host | int | 1024 | swap | used | Connections of one worker to one upstream.
+preforge.upstream.max_waiters | int | 4096 | swap | used | Requests of one worker that wait for a connection to one upstream; one more is answered with 503.
+preforge.upstream.wait_timeout | num | 5 | swap | used | Seconds that a request waits for an upstream connection; then 503.
+preforge.upstream.max_head_bytes | int | 65536 | swap | used | Size of a response head; a larger one makes the response invalid.
+preforge.upstream.max_requests_per_connection | int | 0 | swap | used | Requests on one upstream connection, which is then closed; 0 means no limit.
+preforge.upstream.idle_timeout | num | 90 | swap | used | Seconds that an upstream connection is kept without a request.
+preforge.upstream.connect_timeout | num | 0 | swap | used | Seconds to connect to an upstream; 0 means proxy_default_timeout.
+preforge.request_id.header | str | X-Request-Id | swap | used | Name of the header that carries the request id.
+preforge.request_id.response | bool | true | swap | used | Add the request id to every response.
+preforge.request_id.upstream | bool | false | swap | used | Send the request id to upstreams.
+preforge.request_id.trust_client | bool | false | swap | used | Keep the id that a client sent, up to 128 bytes.
+preforge.forward_request_trailers | bool | false | swap | used | Pass the trailer section of chunked requests on.
+preforge.metrics.path | str | /metrics | swap | used | Path of the Prometheus metrics; empty turns them off.
+preforge.metrics.allow | [cidr] | 127.0.0.0/8,::1/128 | swap | used | Networks that may read the metrics; others get 403.
+preforge.metrics.max_apis | int | 16384 | restart | used | APIs that have counters of their own; further ones share one row.
+preforge.access_log.path | str |  | restart | used | File of the access log; empty means standard error, with the other logs.
+preforge.access_log.format | str=json,text | json | restart | used | Form of an access log line.
+preforge.access_log.buffer_bytes | int | 1048576 | restart | used | Lines that wait to be written; more are dropped and counted.
+preforge.access_log.flush_interval | num | 1 | restart | used | Seconds between writes of the access log.
+"""
