@@ -110,20 +110,22 @@ class Gateway:
         scratch.replace(path)
         return path
 
+    def command(self) -> list[str]:
+        """The command line, with the interpreter that runs the tests."""
+        main = "import sys; from core.cli import main; sys.exit(main())"
+        return [sys.executable, "-c", main, "start", "--conf", str(self.conf_path)]
+
     def start(self, ready: Callable[[], bool] | None = None) -> None:
         """Start and wait until it answers (or until `ready` says so)."""
-        command = [
-            sys.executable,
-            "-c",
-            "import sys; from core.cli import main; sys.exit(main())",
-            "start",
-            "--conf",
-            str(self.conf_path),
-        ]
         environ = {**os.environ, "PYTHONPATH": str(ROOT)}
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                command, cwd=self.directory, env=environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                self.command(),
+                cwd=self.directory,
+                env=environ,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
             )
         deadline = time.monotonic() + 30
         while not (ready or self.answers)():

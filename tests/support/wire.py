@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
-STATUS_LINE = re.compile(rb"HTTP/1\.1 ([1-9][0-9]{2}) ([\t\x20-\x7e\x80-\xff]*)")
+STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2}) ([\t\x20-\x7e\x80-\xff]*)")
 FIELD_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([\t\x20-\x7e\x80-\xff]*?)[ \t]*")
 CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})")
 DEADLINE = 15.0
@@ -44,6 +44,7 @@ class Response:
     body: bytes = b""
     framing: str = "none"
     trailers: list[tuple[str, str]] = field(default_factory=list)
+    version: str = "1.1"
 
     def all(self, name: str) -> list[str]:
         """Every value of a header, in order; the name in any case."""
@@ -194,7 +195,9 @@ class Client:
         match = STATUS_LINE.fullmatch(status_line)
         if not match:
             raise WireError(f"bad status line {status_line!r}")
-        return Response(int(match[1]), match[2].decode("latin-1"), parse_fields(rest))
+        return Response(
+            int(match[2]), match[3].decode("latin-1"), parse_fields(rest), version=f"1.{int(match[1])}"
+        )
 
     def read_body(self, response: Response, method: str = "GET") -> Response:
         """Read the body that belongs to `response`; Truncated.partial holds what came of a cut one."""
@@ -203,6 +206,8 @@ class Client:
             if response.framing == "length":
                 response.body = self.exactly(length)
             elif response.framing == "chunked":
+                if response.version == "1.0":
+                    raise WireError("chunked in an HTTP/1.0 answer")
                 self._read_chunks(response)
             elif response.framing == "close":
                 response.body = self.rest()

@@ -1,0 +1,39 @@
+"""Fixtures for every test folder."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tests.support.gateway import Gateway, Json, running
+from tests.support.upstream import Upstream
+
+Start = Callable[..., Gateway]
+
+
+@pytest.fixture(scope="module")
+def module_stack() -> Iterator[contextlib.ExitStack]:
+    """What the module's fixtures started; ended in reverse order."""
+    with contextlib.ExitStack() as stack:
+        yield stack
+
+
+@pytest.fixture(scope="module")
+def upstream(module_stack: contextlib.ExitStack) -> Upstream:
+    """The module's upstream."""
+    return module_stack.enter_context(Upstream())
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory: pytest.TempPathFactory, module_stack: contextlib.ExitStack) -> Start:
+    """Start a gateway that lives as long as the module: start(apis, conf, ...)."""
+
+    def starter(apis: list[Json], conf: Json | None = None, **more: Any) -> Gateway:
+        return module_stack.enter_context(
+            running(tmp_path_factory.mktemp("gateway") / "run", apis, conf, **more)
+        )
+
+    return starter
