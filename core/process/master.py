@@ -163,6 +163,7 @@ class Master:
             slot.current = worker
             slot.generation = max(slot.generation, found.generation)
         self._ready_once = True
+        self._app.restore(upgrade.kept(state.snapshot))
         report = loader.load_now(self._app)
         self._note(report)
         if report.ok:
@@ -505,6 +506,7 @@ class Master:
                 for w in (slot.current for slot in self._slots)
                 if w is not None
             ],
+            snapshot=upgrade.keep(self._app.snapshot()),
         )
         log.info("upgrade: the new code starts")
         requester("", [])

@@ -38,10 +38,11 @@ class HandOver:
     pid_file: int
     listeners: dict[str, list[int]]
     workers: list[AdoptedWorker]
+    snapshot: int
     format: int = FORMAT
 
     def descriptors(self) -> list[int]:
-        found = [self.counters, self.control, self.pid_file, *(w.channel for w in self.workers)]
+        found = [self.counters, self.control, self.pid_file, self.snapshot, *(w.channel for w in self.workers)]
         for fds in self.listeners.values():
             found.extend(fds)
         return [fd for fd in found if fd >= 0]
@@ -60,6 +61,21 @@ def preflight(arguments: list[str]) -> str:
         return ""
     text = (done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}").splitlines()
     return "the new code does not start: " + " | ".join(text[-3:])
+
+
+def keep(data: bytes) -> int:
+    """A memfd that holds bytes for the new image; `kept` reads and closes it."""
+    fd = os.memfd_create("preforge-snapshot", 0)
+    with os.fdopen(os.dup(fd), "wb") as file:
+        file.write(data)
+    os.lseek(fd, 0, os.SEEK_SET)
+    return fd
+
+
+def kept(fd: int) -> bytes:
+    """The bytes of `keep`."""
+    with os.fdopen(fd, "rb") as file:
+        return file.read()
 
 
 def execute(hand_over: HandOver, arguments: list[str]) -> None:

@@ -1,0 +1,9 @@
+"""Types of accel.headers."""
+
+from typing import Any
+
+def canonical(name: bytes) -> bytes: ...
+def check_request(
+    data: bytes, max_target: int = 16384, max_fields: int = 200, underscores: int = 0
+) -> dict[str, Any] | int: ...
+def check_response(data: bytes, max_fields: int = 200, to_head: bool = False) -> dict[str, Any] | None: ...

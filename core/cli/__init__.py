@@ -1,0 +1,5 @@
+"""The command line: preforge start | stop | reload | upgrade | status | lint | version."""
+
+from core.cli.main import main
+
+__all__ = ["main"]

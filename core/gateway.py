@@ -1,0 +1,149 @@
+"""The gateway as the process model sees it: what is loaded, what a worker serves, how it changes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import pickle
+import sys
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from core.apidef.compile import plan_specs
+from core.apidef.options import compile_options, from_config
+from core.apidef.read import Snapshot, read_directory
+from core.config import Config, ConfigError, load
+from core.config.load import changed
+from core.errors.pages import ErrorPages
+from core.findings import Finding
+from core.process.app import Limits, ListenerSpec, LoadReport, WorkerContext
+
+log = logging.getLogger("preforge")
+
+
+def product_version() -> str:
+    """Version of the installed distribution."""
+    try:
+        return version("preforge")
+    except PackageNotFoundError:
+        return "0"
+
+
+class GatewayApp:
+    """Implements core.process.app.App. The master holds the last good configuration and definitions in it."""
+
+    def __init__(self, path: str | None, environ: Mapping[str, str], port: int | None = None) -> None:
+        """Read the configuration. Raises ConfigError."""
+        self._environ = dict(environ)
+        self._port = port
+        loaded = load(path, environ, port=port)
+        self.config: Config = loaded.config
+        self.path = loaded.path
+        self.findings = loaded.findings
+        self._snapshot: Snapshot | None = None
+        self._server: WorkerServer | None = None
+
+    # -- in the master ---------------------------------------------------------
+
+    def listeners(self) -> list[ListenerSpec]:
+        config = self.config
+        found = [ListenerSpec("main", config.listen_address, config.listen_port)]
+        if config.control_api_port:
+            found.append(ListenerSpec("control", config.listen_address, config.control_api_port))
+        return found
+
+    def limits(self) -> Limits:
+        config = self.config
+        ours = config.preforge
+        return Limits(
+            workers=ours.workers or len(os.sched_getaffinity(0)),
+            shared_listener=ours.listener == "shared",
+            backlog=max(1, ours.backlog),
+            worker_timeout=ours.worker_timeout,
+            start_timeout=ours.worker_start_timeout,
+            backoff_max=ours.crash_backoff_max,
+            drain_delay=config.graceful_shutdown_delay_seconds,
+            drain_timeout=config.graceful_shutdown_timeout_duration,
+        )
+
+    def rows(self) -> int:
+        return max(2, int(self.config.preforge.metrics.max_apis))
+
+    def load(self) -> LoadReport:
+        findings: list[Finding] = []
+        config = self.config
+        try:
+            loaded = load(self.path, self._environ, port=self._port)
+        except ConfigError as error:
+            return LoadReport(b"", error.findings, ok=False, summary=f"{self.path} cannot be used: {error}")
+        findings += loaded.findings
+        config = loaded.config
+        for option in changed(self.config, config):
+            if option.effect == "restart":
+                findings.append(
+                    Finding("warning", self.path, f"$.{option.path}", "the change needs a restart of the gateway")
+                )
+        result = read_directory(config.app_path, from_config(config, self._environ), self._snapshot)
+        findings += result.findings
+        if not result.ok:
+            return LoadReport(b"", findings, ok=False, summary=f"{config.app_path} cannot be read")
+        if config.template_path:
+            findings += ErrorPages(config.template_path).findings
+        return LoadReport(pickle.dumps((config, result.snapshot)), findings)
+
+    def adopt(self, report: LoadReport) -> bytes:
+        before = self._snapshot or Snapshot()
+        self.config, self._snapshot = pickle.loads(report.payload)
+        return pickle.dumps((self.config, self._snapshot.diff(before)))
+
+    def snapshot(self) -> bytes:
+        """What `restore` of a later image takes: the last good definitions."""
+        return pickle.dumps(self._snapshot)
+
+    def restore(self, state: bytes) -> None:
+        """Take over the last good definitions of an earlier image; unreadable ones are left behind."""
+        try:
+            self._snapshot = pickle.loads(state)
+        except (pickle.UnpicklingError, AttributeError, ImportError, IndexError, EOFError, TypeError):
+            log.warning("upgrade: the definitions of the old code cannot be taken over; reading them anew")
+
+    # -- in a worker -------------------------------------------------------------
+
+    async def start_worker(self, ctx: WorkerContext) -> None:
+        from core.worker_server import WorkerServer  # noqa: PLC0415  # event loop code: not for the master
+
+        self._server = WorkerServer(ctx, self.config)
+        findings = await self._server.configure(self.config, self._specs())
+        for finding in findings:
+            log.error("%s", finding.render())
+        await self._server.listen(ctx.sockets)
+
+    def _specs(self) -> list[Any]:
+        if self._snapshot is None:
+            return []
+        return plan_specs(self._snapshot, compile_options(self.config))
+
+    async def swap(self, message: bytes) -> list[Finding]:
+        if self._server is None:
+            raise RuntimeError("the worker has not started yet")
+        self.config, delta = pickle.loads(message)
+        self._snapshot = (self._snapshot or Snapshot()).apply(delta)
+        await asyncio.sleep(0)
+        return await self._server.configure(self.config, self._specs())
+
+    async def drain(self, grace: float) -> None:
+        if self._server is not None:
+            await self._server.drain(grace)
+
+    def abort(self) -> None:
+        if self._server is not None:
+            self._server.abort()
+
+
+def set_up_logging(config: Config) -> None:
+    """Log to standard error as tyk.conf says."""
+    from core.obs.logs import set_up  # noqa: PLC0415
+
+    set_up(config.log_level, config.log_format or "text", sys.stderr)

@@ -1,0 +1,211 @@
+"""From PlanSpecs (pure data) to plans of the data path."""
+
+from __future__ import annotations
+
+import hmac
+import logging
+import re
+import ssl
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qsl
+
+from accel.headers import canonical
+from accel.http1 import Exchange, Gateway, HeaderEdit, Origin, Plan, PyStep, Step, Target
+from accel.router import Route, Router
+from accel.shm import SharedCounters
+from core.apidef.specs import AuthSpec, PlanSpec, RefuseSpec, TargetSpec, TransportSpec
+from core.findings import Finding
+from core.tls import TlsError, client_context
+
+log = logging.getLogger("preforge.apis")
+
+NO_CREDENTIAL = "Authorization field missing"
+DISALLOWED = "Access to this API has been disallowed"
+PROBLEM = "There was a problem proxying the request"
+
+
+@dataclass(slots=True)
+class Built:
+    """What a set of specs became. names: api_id -> name, for the metrics."""
+
+    router: Router
+    origins: set[Origin]
+    names: dict[str, str]
+    findings: list[Finding] = field(default_factory=list)
+
+
+class PlanBuilder:
+    """Builds plans for one worker; unchanged specs keep their plan, and with it their pools and their turn."""
+
+    def __init__(self, gateway: Gateway, counters: SharedCounters) -> None:
+        self._gateway = gateway
+        self._counters = counters
+        self._plans: dict[str, tuple[tuple[PlanSpec, tuple[Any, ...]], Plan]] = {}
+        self._contexts: dict[TransportSpec, ssl.SSLContext] = {}
+
+    def build(self, specs: Iterable[PlanSpec], config: Any) -> Built:
+        """Compile specs into a router. A spec that cannot be compiled keeps its previous plan, else it refuses."""
+        specs = list(specs)
+        settings = (config.proxy_default_timeout, config.ignore_canonical_mime_header_key)
+        built = Built(Router(), set(), {})
+        plans: dict[str, tuple[tuple[PlanSpec, tuple[Any, ...]], Plan]] = {}
+        for spec in specs:
+            known = self._plans.get(spec.file)
+            if known is not None and known[0] == (spec, settings):
+                plans[spec.file] = known
+                continue
+            try:
+                plan = self._plan(spec, config)
+            except (TlsError, ssl.SSLError, re.error, ValueError) as error:
+                built.findings.append(Finding("error", spec.file, "$", f"the definition cannot be used: {error}"))
+                if known is not None:
+                    plans[spec.file] = known
+                    continue
+                plan = Plan(spec.api_id.encode(), name=spec.name.encode(), steps=[_refusal_step(str(error))])
+            plans[spec.file] = ((spec, settings), plan)
+        self._link(specs, plans)
+        routes = []
+        for spec in specs:
+            plan = plans[spec.file][1]
+            if not spec.active:
+                continue
+            built.names[spec.api_id] = spec.name
+            built.origins.update(target.origin for target in plan.targets)
+            if not spec.internal:
+                routes.append((_host(spec, config.hostname), _route(spec, plan)))
+        self._plans = plans
+        built.router = Router(routes)
+        return built
+
+    def _link(self, specs: list[PlanSpec], plans: dict[str, tuple[tuple[PlanSpec, tuple[Any, ...]], Plan]]) -> None:
+        """Connect `tyk://` targets with the plans they lead to."""
+        by_id = {spec.api_id: plans[spec.file][1] for spec in specs if spec.active}
+        for spec in specs:
+            if spec.loop_target and spec.loop_target in by_id:
+                plans[spec.file][1].link(by_id[spec.loop_target])
+
+    def _plan(self, spec: PlanSpec, config: Any) -> Plan:
+        spell = (lambda name: name) if config.ignore_canonical_mime_header_key else canonical
+        steps: list[Step] = [_refuse(refusal) for refusal in spec.refuse]
+        if spec.request_headers_remove or spec.request_headers_add:
+            steps.append(
+                HeaderEdit(_names(spec.request_headers_remove), _pairs(spec.request_headers_add, spell))
+            )
+        response: list[Step] = []
+        if spec.response_headers_remove or spec.response_headers_add:
+            response.append(
+                HeaderEdit(_names(spec.response_headers_remove), _pairs(spec.response_headers_add, spell), True)
+            )
+        hard = [
+            (t.method.encode(), re.compile(t.pattern.encode()), max(1, int(t.seconds * 1000)))
+            for t in spec.hard_timeouts
+        ]
+        if spec.global_timeout:
+            hard.append((b"", re.compile(b""), max(1, int(spec.global_timeout * 1000))))
+        return Plan(
+            spec.api_id.encode(),
+            name=spec.name.encode(),
+            org_id=spec.org_id.encode(),
+            row=self._counters.row_for(spec.api_id),
+            steps=steps,
+            response_steps=response,
+            targets=[self._target(target, spec.tls) for target in spec.targets],
+            strip=spec.strip_listen_path,
+            exact_target=spec.disable_strip_slash,
+            preserve_host=spec.preserve_host_header,
+            add_forwarded_for="x-forwarded-for" not in (name.lower() for name in spec.request_headers_remove),
+            head_timeout_ms=int(config.proxy_default_timeout * 1000),
+            hard_timeouts=hard,
+            loop_path=spec.loop_path.encode(),
+        )
+
+    def _target(self, target: TargetSpec, tls: TransportSpec) -> Target:
+        context = None
+        if target.scheme == "https":
+            context = self._contexts.get(tls)
+            if context is None:
+                context = self._contexts[tls] = client_context(tls)
+        origin = self._gateway.origin(target.host, target.port, context, tls.server_name or target.host)
+        host = f"[{target.host}]" if ":" in target.host else target.host
+        if target.port != (443 if target.scheme == "https" else 80):
+            host += f":{target.port}"
+        return Target(origin, host.encode(), target.path.encode(), target.query.encode())
+
+
+def _names(names: tuple[str, ...]) -> list[bytes]:
+    return [name.encode("latin-1", "replace") for name in names]
+
+
+def _pairs(pairs: tuple[tuple[str, str], ...], spell: Callable[[bytes], bytes]) -> list[tuple[bytes, bytes]]:
+    return [(spell(name.encode("latin-1", "replace")), value.encode()) for name, value in pairs]
+
+
+def _host(spec: PlanSpec, hostname: str) -> bytes | re.Pattern[bytes] | None:
+    if spec.domain_pattern is not None:
+        return re.compile(spec.domain_pattern.encode())
+    return (spec.domain or hostname).lower().encode() or None
+
+
+def _route(spec: PlanSpec, plan: Plan) -> Route:
+    pattern = None if spec.route.pattern is None else re.compile(spec.route.pattern.encode())
+    return Route(spec.route.literal_prefix.encode(), plan, pattern, spec.route.sort_length, spec.route.strict)
+
+
+def _refusal_step(reason: str) -> PyStep:
+    def refuse(x: Exchange) -> None:
+        log.error("API %s: request refused: %s", x.plan.api_id.decode(), reason)
+        x.fail(500, PROBLEM)
+
+    return PyStep(refuse)
+
+
+def _refuse(spec: RefuseSpec) -> PyStep:
+    """A step that answers as a RefuseSpec says."""
+    if spec.kind == "auth_token" and spec.auth is not None:
+        auth = spec.auth
+
+        def token(x: Exchange) -> None:
+            if _credential(x, auth):
+                x.fail(403, DISALLOWED)
+            else:
+                x.fail(401, spec.message or NO_CREDENTIAL)
+
+        return PyStep(token)
+
+    def refuse(x: Exchange) -> None:
+        if spec.after and time.time() < spec.after:
+            return
+        if spec.kind == "text":
+            x.answer(spec.status, [(b"Content-Type", b"text/plain; charset=utf-8")], spec.message.encode())
+            return
+        if spec.kind == "unsupported":
+            log.error("API %s: request refused: %s", x.plan.api_id.decode(), spec.reason)
+        x.fail(spec.status or 500, spec.message or PROBLEM)
+
+    return PyStep(refuse)
+
+
+def _credential(x: Exchange, auth: AuthSpec) -> str:
+    """What the client sent as its token; "" if nothing (tyk-core 2.2: parameter beats header, cookie beats both)."""
+    found = ""
+    if auth.header:
+        found = (x.header(auth.header.encode()) or b"").decode("latin-1")
+    if auth.param:
+        for name, value in parse_qsl(x.query.decode("latin-1"), keep_blank_values=True):
+            if name == auth.param and value:
+                found = value
+                break
+    if auth.cookie:
+        for pair in (x.header(b"Cookie") or b"").decode("latin-1").split(";"):
+            name, _, value = pair.strip().partition("=")
+            if name == auth.cookie and value:
+                found = value
+    return found.strip()
+
+
+def same_secret(given: bytes | None, secret: str) -> bool:
+    """Compare in constant time; an empty secret opens nothing."""
+    return bool(secret) and given is not None and hmac.compare_digest(given, secret.encode())

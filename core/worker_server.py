@@ -1,0 +1,175 @@
+"""What one worker serves: data paths on its sockets, the current plans, the access log."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from socket import socket
+from typing import Any
+
+from accel.accesslog import AccessLog
+from accel.http1 import Gateway
+from accel.router import Router
+from core.apidef.specs import PlanSpec
+from core.controls import Controls
+from core.errors.pages import ErrorPages
+from core.findings import Finding
+from core.gateway import product_version
+from core.obs.access import select_fields
+from core.plans import PlanBuilder
+from core.process.app import WorkerContext
+from core.tls import TlsError, server_context
+
+log = logging.getLogger("preforge")
+
+UNDERSCORES = {"ambiguous": 0, "refuse": 1, "drop": 2, "allow": 3}
+
+
+def settings(config: Any) -> dict[str, Any]:
+    """Settings of the data path (accel.http1.DEFAULTS) from the configuration."""
+    server = config.http_server_options
+    ours = config.preforge
+    limits, times, up = ours.limits, ours.timeouts, ours.upstream
+
+    def ms(seconds: float) -> int:
+        return int(seconds * 1000)
+
+    return {
+        "max_head": limits.max_head_bytes,
+        "max_target": limits.max_target_bytes,
+        "max_fields": limits.max_headers,
+        "underscores": UNDERSCORES[limits.underscore_headers],
+        "max_clients": limits.max_connections,
+        "max_requests": limits.max_requests_per_connection,
+        "max_trailer": limits.max_trailer_bytes,
+        "max_extension": limits.max_chunk_extension_bytes,
+        "max_body": server.max_request_body_size,
+        "max_buffered": limits.max_buffered_body_bytes,
+        "max_origin": up.max_connections_per_host,
+        "max_waiters": up.max_waiters,
+        "max_up_head": up.max_head_bytes,
+        "max_up_requests": up.max_requests_per_connection,
+        "max_idle": config.max_idle_connections_per_host or up.max_connections_per_host,
+        "head_ms": ms(times.head),
+        "idle_ms": ms(times.idle),
+        "body_ms": ms(times.body),
+        "send_ms": ms(times.send),
+        "total_ms": ms(server.read_timeout or times.request),
+        "linger_ms": ms(times.linger),
+        "drain_idle_ms": ms(times.drain_idle),
+        "min_rate": times.min_rate,
+        "up_idle_ms": ms(up.idle_timeout),
+        "connect_ms": ms(up.connect_timeout or config.proxy_default_timeout),
+        "wait_ms": ms(up.wait_timeout),
+        "up_age_ms": ms(config.max_conn_time),
+        "clean_urls": not server.skip_url_cleaning,
+        "escape_paths": not server.skip_target_path_escaping,
+        "websockets": server.enable_websockets,
+        "close_connections": config.close_connections,
+        "up_close": config.proxy_close_connections,
+        "id_header": ours.request_id.header.encode() or b"X-Request-Id",
+        "id_response": ours.request_id.response,
+        "id_upstream": ours.request_id.upstream,
+        "id_trust": ours.request_id.trust_client,
+        "forward_trailers": ours.forward_request_trailers,
+        "generator": None if config.hide_generator_header else b"Preforge",
+        "user_agent": f"Preforge/{product_version()}".encode(),
+    }
+
+
+class WorkerServer:
+    """Serves until drained. configure() may be called again at any time; running requests keep their plan."""
+
+    def __init__(self, ctx: WorkerContext, config: Any) -> None:
+        loop = asyncio.get_running_loop()
+        self._loop = loop
+        self._access = self._access_log(config)
+        pages = ErrorPages(config.template_path)
+        self.main = Gateway(loop, ctx.region, pages.render, log, self._access, settings(config))
+        # With a port of its own for control, that port serves no API and the main port no control path.
+        self.control = Gateway(loop, ctx.region, pages.render, log, None, settings(config)) \
+            if "control" in ctx.sockets else self.main  # fmt: skip
+        self._names: dict[str, str] = {}
+        self._builder = PlanBuilder(self.main, ctx.counters)
+        self._controls = Controls(ctx.counters, lambda: self._names, lambda: ctx.request_reload(), product_version())
+        self._servers: list[asyncio.Server] = []
+        self._backlog = max(1, config.preforge.backlog)  # uvloop calls listen() again
+        self._tls = server_context(config.http_server_options) if config.http_server_options.use_ssl else None
+        self._flusher: asyncio.TimerHandle | None = None
+        self._flush_seconds = max(0.05, float(config.preforge.access_log.flush_interval))
+        if self._access is not None:
+            self._flush()
+
+    def _access_log(self, config: Any) -> AccessLog | None:
+        if not config.access_logs.enabled:
+            return None
+        ours = config.preforge.access_log
+        fields, findings = select_fields(config.access_logs.template, "tyk.conf")
+        for finding in findings:
+            log.warning("%s", finding.render())
+        return AccessLog(ours.path or 2, ours.format, ours.buffer_bytes, fields)
+
+    def _flush(self) -> None:
+        if self._access is not None:
+            self._access.flush()
+        self._flusher = self._loop.call_later(self._flush_seconds, self._flush)
+
+    async def configure(self, config: Any, specs: list[PlanSpec]) -> list[Finding]:
+        """Use a configuration and definitions from the next request on. Returns what could not be used."""
+        built = self._builder.build(specs, config)
+        await asyncio.sleep(0)
+        pages = ErrorPages(config.template_path)
+        for gateway in {self.main, self.control}:
+            gateway.configure(settings(config))
+            gateway.set_pages(pages.render)
+        self._controls.install(self.control, config)
+        self.main.swap(built.router, built.origins)
+        if self.control is not self.main:
+            self.control.swap(Router(), ())
+        self._names = built.names
+        if self._tls is not None:
+            try:
+                self._renew_tls(config)
+            except TlsError as error:
+                built.findings.append(Finding("error", "tyk.conf", "$.http_server_options", str(error)))
+        return built.findings
+
+    def _renew_tls(self, config: Any) -> None:
+        """New handshakes use certificates as they are on disk now."""
+        if self._tls is None:
+            return
+        fresh = server_context(config.http_server_options)
+        choose = fresh.sni_callback
+
+        def renewed(connection: Any, name: Any, context: Any) -> Any:
+            connection.context = fresh
+            return choose(connection, name, context) if choose is not None else None
+
+        self._tls.sni_callback = renewed
+
+    async def listen(self, sockets: dict[str, socket]) -> None:
+        """Accept on the slot's sockets; the master keeps its own descriptors of them."""
+        for name, sock in sockets.items():
+            gateway = self.control if name == "control" else self.main
+            tls = self._tls if name == "main" else None
+            server = await self._loop.create_server(gateway.client, sock=sock, ssl=tls, backlog=self._backlog)
+            self._servers.append(server)
+
+    async def drain(self, grace: float) -> None:
+        """Stop accepting and finish what runs, for at most `grace` seconds."""
+        for server in self._servers:
+            server.close()
+        self._servers = []
+        await asyncio.gather(*(gateway.drain(grace) for gateway in {self.main, self.control}))
+        self._end()
+
+    def abort(self) -> None:
+        for gateway in {self.main, self.control}:
+            gateway.abort()
+        self._end()
+
+    def _end(self) -> None:
+        if self._flusher is not None:
+            self._flusher.cancel()
+        if self._access is not None:
+            self._access.flush()
