@@ -1,0 +1,301 @@
+"""From decoded definitions to PlanSpecs: pure functions, so that every worker gets the same plans."""
+
+from __future__ import annotations
+
+import dataclasses
+import ipaddress
+from typing import Any
+
+from core.apidef import features, listen_path, targets
+from core.apidef.decode import Definition, decode
+from core.apidef.durations import parse_expiry
+from core.apidef.edits import header_edits, timeouts
+from core.apidef.loops import resolve_loops
+from core.apidef.options import CompileOptions
+from core.apidef.snapshot import Snapshot
+from core.apidef.specs import AuthSpec, PlanSpec, RefuseSpec, TargetSpec, TransportSpec
+from core.apidef.versions import Version, effective_version, unsupported
+from core.config.gojson import join_path
+from core.findings import Finding
+
+EXPIRED = "Api Version has expired, please check documentation or contact administrator"
+NO_CREDENTIAL = "Authorization field missing"
+ALL_DOWN = "all hosts are down\n"
+
+
+class Report:
+    """Collects findings about one file, and the reasons to refuse its requests."""
+
+    def __init__(self, file: str) -> None:
+        self.file = file
+        self.findings: list[Finding] = []
+        self.refuse: list[RefuseSpec] = []
+        self.fatal = False
+
+    def error(self, path: str, message: str, suggestion: str = "") -> None:
+        """Note something that keeps this definition from being served."""
+        self.findings.append(Finding("error", self.file, path, message, suggestion))
+        self.fatal = True
+
+    def warn(self, path: str, message: str, suggestion: str = "") -> None:
+        """Note something that does not keep the API from working."""
+        self.findings.append(Finding("warning", self.file, path, message, suggestion))
+
+    def reject(self, path: str, message: str, refuse: RefuseSpec) -> None:
+        """Note something because of which requests are refused."""
+        self.findings.append(Finding("error", self.file, path, message))
+        self.refuse.append(refuse)
+
+
+def compile_definition(
+    definition: Definition, file: str, options: CompileOptions, scripts: frozenset[str] = frozenset()
+) -> tuple[PlanSpec | None, list[Finding]]:
+    """Compile one definition on its own. None when it cannot be served at all.
+
+    ``scripts`` names the API ids with script folders. ``loop_target`` is left as
+    written in a ``tyk://`` target.
+    """
+    report = Report(file)
+    text = definition.get
+    proxy = definition.get("proxy", {})
+    version = effective_version(definition)
+    version_path = join_path("$.version_data.versions", version.key)
+    _note_features(definition, version, version_path, report, scripts)
+    _check_lists(definition, report)
+    _access(definition, report, options)
+    path, route = _route(proxy, report, options)
+    host, host_pattern = _domain(definition, report, options)
+    addresses, loop = _targets(definition, version, version_path, report)
+    edits = header_edits(version.info, version_path, report)
+    hard, overall = timeouts(version.info, version_path, options, report)
+    transport = proxy.get("transport", {})
+    if report.fatal or route is None:
+        return None, report.findings
+    spec = PlanSpec(
+        file=file,
+        api_id=text("api_id", ""),
+        name=text("name", ""),
+        org_id=text("org_id", ""),
+        active=text("active", True),
+        internal=text("internal", False),
+        keyless=text("use_keyless", False),
+        domain=host,
+        domain_pattern=host_pattern,
+        listen_path=path,
+        route=route,
+        strip_listen_path=proxy.get("strip_listen_path", False),
+        disable_strip_slash=proxy.get("disable_strip_slash", False),
+        preserve_host_header=proxy.get("preserve_host_header", False),
+        targets=addresses,
+        load_balancing=len(addresses) > 1,
+        loop_target=loop.name if loop else "",
+        loop_path=loop.path if loop else "",
+        request_headers_remove=edits.request_remove,
+        request_headers_add=edits.request_add,
+        response_headers_remove=edits.response_remove,
+        response_headers_add=edits.response_add,
+        hard_timeouts=hard,
+        global_timeout=overall,
+        tls=TransportSpec(
+            transport.get("ssl_insecure_skip_verify", False) or options.proxy_ssl_insecure_skip_verify,
+            transport.get("ssl_min_version") or options.proxy_ssl_min_version,
+            transport.get("ssl_max_version") or options.proxy_ssl_max_version,
+            tuple(transport.get("ssl_ciphers") or options.proxy_ssl_ciphers),
+            "",
+        ),
+        refuse=tuple(report.refuse),
+    )
+    return spec, report.findings
+
+
+def plan_specs(snapshot: Snapshot, options: CompileOptions) -> list[PlanSpec]:
+    """Compile every served API of the snapshot, in the order of file names.
+
+    Inactive APIs are left out. Of several with one listen path and domain, the one that was there first keeps
+    it and the others are renamed (tyk-core 2.1).
+    """
+    specs: list[PlanSpec] = []
+    for entry in snapshot.entries.values():
+        definition = decode(entry.raw, entry.file)[0] if entry.raw else None
+        if definition is None:
+            continue
+        spec = compile_definition(definition, entry.file, options, snapshot.scripts)[0]
+        if spec is not None and spec.active:
+            specs.append(spec)
+    return resolve_loops(_rename_duplicates(specs, snapshot, options))
+
+
+def _rename_duplicates(specs: list[PlanSpec], snapshot: Snapshot, options: CompileOptions) -> list[PlanSpec]:
+    taken: dict[str, set[str]] = {}
+    renamed: dict[str, PlanSpec] = {}
+    order = sorted(specs, key=lambda spec: (snapshot.entries[spec.file].since, spec.file))
+    for spec in order:
+        paths = taken.setdefault(spec.domain, set())
+        if spec.listen_path in paths:
+            name = listen_path.rename(spec.listen_path, spec.api_id, paths)
+            route = listen_path.route(name, options.enable_strict_routes)
+            renamed[spec.file] = dataclasses.replace(spec, listen_path=name, route=route)
+            paths.add(name)
+        paths.add(spec.listen_path)
+    return [renamed.get(spec.file, spec) for spec in specs]
+
+
+def _note_features(
+    definition: Definition, version: Version, version_path: str, report: Report, scripts: frozenset[str]
+) -> None:
+    tables = [
+        ("$", features.API_FEATURES, definition),
+        (version_path, features.VERSION_FEATURES, version.info),
+    ]
+    for base, table, value in tables:
+        for feature in features.found(table, value):
+            place = f"{base}.{feature.path}"
+            if feature.treatment == "refuse":
+                message = f"{feature.name}: {features.REFUSED} ({feature.why})"
+                report.reject(place, message, unsupported(feature.name))
+            else:
+                report.warn(place, f"{feature.name}: {features.IGNORED} ({feature.why})")
+    if version.refuse is not None:
+        report.reject("$.version_data", f"requests are refused: {version.refuse.reason}", version.refuse)
+    if definition.get("api_id") and definition["api_id"] in scripts:
+        message = f"the API has a folder of scripts: {features.REFUSED}"
+        report.reject("$.api_id", message, unsupported("scripts"))
+
+
+def _check_lists(definition: Definition, report: Report) -> None:
+    for key in ("allowed_ips", "blacklisted_ips"):
+        for index, entry in enumerate(definition.get(key, [])):
+            try:
+                ipaddress.ip_network(entry.strip(), strict=False)
+            except ValueError:
+                expected = "expected an IP address or a CIDR range such as 10.0.0.0/8"
+                report.error(f"$.{key}[{index}]", f"{entry!r:.60} is not an address; {expected}")
+
+
+def auth_source(definition: Definition) -> AuthSpec:
+    """Return where an auth token is looked for (tyk-core 2.2)."""
+    configs = definition.get("auth_configs", {})
+    config: dict[str, Any] = configs.get("authToken") or definition.get("auth", {})
+    header = config.get("auth_header_name") or "Authorization"
+    return AuthSpec(
+        "" if config.get("disable_header") else header,
+        (config.get("param_name") or header) if config.get("use_param") else "",
+        (config.get("cookie_name") or header) if config.get("use_cookie") else "",
+    )
+
+
+def _access(definition: Definition, report: Report, options: CompileOptions) -> None:
+    if not definition.get("use_keyless"):
+        other = any(
+            feature.why.startswith("it authenticates")
+            for feature in features.found(features.API_FEATURES, definition)
+        )
+        if definition.get("use_standard_auth") or not other:
+            source = auth_source(definition)
+            if source == AuthSpec("", "", ""):
+                message = (
+                    "all auth sources are disabled for authToken, at least one of header/cookie/query must"
+                    " be enabled"
+                )
+                report.error("$.auth_configs.authToken", message)
+            report.reject(
+                "$.use_keyless",
+                f"auth token: {features.REFUSED} (it authenticates clients)",
+                RefuseSpec("auth_token", 401, NO_CREDENTIAL, "auth token", auth=source),
+            )
+    port = definition.get("listen_port", 0)
+    if port not in (0, options.listen_port):
+        message = f"a listener of its own on port {port}: {features.REFUSED}"
+        report.reject("$.listen_port", message, unsupported("own listener"))
+    expiration = definition.get("expiration", "")
+    after = parse_expiry(expiration)
+    if after is not None and definition.get("version_data", {}).get("not_versioned"):
+        if not after:
+            report.warn(
+                "$.expiration",
+                f"{expiration!r:.40} is not a date, so the API counts as expired",
+                'Write it as "2006-01-02 15:04", or leave it empty.',
+            )
+        report.refuse.append(RefuseSpec("status", 403, EXPIRED, "expired", after=after))
+
+
+def _route(proxy: dict[str, Any], report: Report, options: CompileOptions) -> tuple[str, Any]:
+    place = "$.proxy.listen_path"
+    raw = proxy.get("listen_path", "")
+    if not raw:
+        report.error(place, "the listen path is empty", "Set it, for example to /my-api/.")
+        return "", None
+    if any(ord(char) <= 32 or ord(char) == 127 for char in raw):
+        report.error(place, "the listen path has spaces or control characters")
+        return "", None
+    path = listen_path.normalise(raw)
+    try:
+        return path, listen_path.route(path, options.enable_strict_routes)
+    except listen_path.PatternError as error:
+        report.error(place, str(error))
+        return path, None
+
+
+def _domain(definition: Definition, report: Report, options: CompileOptions) -> tuple[str, str | None]:
+    text = definition.get("domain", "")
+    if not text or definition.get("domain_disabled"):
+        return "", None
+    if not options.enable_custom_domains:
+        report.warn(
+            "$.domain",
+            "the domain has no effect: enable_custom_domains is off, so the API answers on every host",
+            "Set enable_custom_domains in tyk.conf.",
+        )
+        return "", None
+    try:
+        return listen_path.domain(text)
+    except listen_path.PatternError as error:
+        report.error("$.domain", str(error))
+        return "", None
+
+
+def _targets(
+    definition: Definition, version: Version, version_path: str, report: Report
+) -> tuple[tuple[TargetSpec, ...], targets.Loop | None]:
+    proxy = definition.get("proxy", {})
+    place, text = "$.proxy.target_url", proxy.get("target_url", "")
+    if version.info.get("override_target"):
+        place, text = f"{version_path}.override_target", version.info["override_target"]
+    addresses = [(place, text.strip())]
+    balanced = proxy.get("enable_load_balancing", False)
+    if balanced:
+        protocol = definition.get("protocol", "")
+        addresses = [
+            (f"$.proxy.target_list[{index}]", targets.ensure_scheme(one, protocol))
+            for index, one in enumerate(proxy.get("target_list", []))
+        ]
+        if not addresses:
+            refuse = RefuseSpec("text", 503, ALL_DOWN, "empty target list")
+            report.reject(
+                "$.proxy.target_list", "load balancing over an empty list refuses every request", refuse
+            )
+            return (), None
+    result: list[TargetSpec] = []
+    for place, address in addresses:
+        if not address:
+            report.reject(place, "there is no upstream: every request is refused", unsupported("no upstream"))
+            continue
+        try:
+            parsed = targets.parse(address)
+        except targets.UnsupportedTarget as error:
+            report.reject(place, f"{error}: {features.REFUSED}", unsupported(str(error)))
+            continue
+        except targets.TargetError as error:
+            report.error(place, str(error))
+            continue
+        for remark in parsed.remarks:
+            report.warn(place, remark)
+        if isinstance(parsed.target, TargetSpec):
+            result.append(parsed.target)
+        elif balanced:
+            report.reject(
+                place, f"tyk:// in a target list: {features.REFUSED}", unsupported("tyk:// in a list")
+            )
+        else:
+            return (), parsed.target
+    return tuple(result), None

@@ -1,0 +1,322 @@
+"""One table of what a definition can ask for that this build does not run, and what happens then.
+
+Whatever restricts, authenticates, validates, limits or rewrites is refused: every request is answered with
+an error. What only adds to the answer or to records is ignored with a warning. The compile step and the
+lint both read this table, so that neither knows a feature that the other does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Treatment = Literal["refuse", "warn"]
+Test = Callable[[dict[str, Any]], Any]
+
+REFUSED = "not supported by this build, so every request is refused"
+IGNORED = "has no effect in this build"
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """``path`` is relative to ``$`` (api scope) or to the effective version (version scope)."""
+
+    name: str
+    path: str
+    treatment: Treatment
+    why: str
+    test: Test
+
+
+def _at(path: str) -> Test:
+    keys = path.split(".")
+
+    def test(value: dict[str, Any]) -> Any:
+        found: Any = value
+        for key in keys:
+            if not isinstance(found, dict):
+                return None
+            found = found.get(key)
+        return found
+
+    return test
+
+
+def _hooks(section: str) -> Test:
+    def test(definition: dict[str, Any]) -> Any:
+        hooks = definition.get("custom_middleware", {}).get(section, [])
+        return any(not hook.get("disabled") for hook in hooks)
+
+    return test
+
+
+def _listed(flag: str, entries: str) -> Test:
+    def test(definition: dict[str, Any]) -> Any:
+        # A populated list counts even without its flag (tyk-core 2.2).
+        listening = not definition.get("ip_access_control_disabled") or definition.get(flag)
+        return bool(definition.get(entries)) and listening
+
+    return test
+
+
+def _unless(path: str, disabled: str) -> Test:
+    value, off = _at(path), _at(disabled)
+    return lambda definition: value(definition) and not off(definition)
+
+
+def _not_keyless(path: str) -> Test:
+    value = _at(path)
+    return lambda definition: value(definition) and not definition.get("use_keyless")
+
+
+def _entries(name: str) -> Test:
+    def test(info: dict[str, Any]) -> Any:
+        if not info.get("use_extended_paths"):
+            return False
+        return any(
+            (entry and not entry.get("disabled")) if isinstance(entry, dict) else bool(entry)
+            for entry in info.get("extended_paths", {}).get(name, [])
+        )
+
+    return test
+
+
+def _ignored_with_actions(info: dict[str, Any]) -> Any:
+    if not info.get("use_extended_paths"):
+        return False
+    entries = info.get("extended_paths", {}).get("ignored", [])
+    return any(entry.get("method_actions") and not entry.get("disabled") for entry in entries)
+
+
+def _simple_paths(name: str) -> Test:
+    return lambda info: not info.get("use_extended_paths") and info.get("paths", {}).get(name)
+
+
+def _global_rate(definition: dict[str, Any]) -> Any:
+    limit = definition.get("global_rate_limit", {})
+    return limit.get("rate", 0) > 0 and not limit.get("disabled")
+
+
+def _protocol(definition: dict[str, Any]) -> Any:
+    return definition.get("protocol", "") not in ("", "http", "https")
+
+
+_AUTH = (
+    "use_basic_auth use_oauth2 external_oauth.enabled enable_jwt enable_signature_checking use_openid"
+    " custom_plugin_auth_enabled enable_coprocess_auth use_go_plugin_auth"
+)
+
+API_FEATURES: tuple[Feature, ...] = (
+    *(Feature(f"{p}", p, "refuse", "it authenticates clients", _not_keyless(p)) for p in _AUTH.split()),
+    Feature(
+        "client certificates",
+        "use_mutual_tls_auth",
+        "refuse",
+        "it authenticates clients, of a keyless API too",
+        _at("use_mutual_tls_auth"),
+    ),
+    Feature("OAS definition", "is_oas", "refuse", "the rules are in another file", _at("is_oas")),
+    Feature(
+        "credential stripping",
+        "strip_auth_data",
+        "refuse",
+        "credentials would reach the upstream",
+        _at("strip_auth_data"),
+    ),
+    Feature(
+        "upstream authentication",
+        "upstream_auth",
+        "refuse",
+        "it changes requests",
+        _at("upstream_auth.enabled"),
+    ),
+    Feature(
+        "request signing",
+        "request_signing",
+        "refuse",
+        "it changes requests",
+        _at("request_signing.is_enabled"),
+    ),
+    Feature(
+        "upstream certificates",
+        "upstream_certificates",
+        "refuse",
+        "the upstream would not know the gateway",
+        _unless("upstream_certificates", "upstream_certificates_disabled"),
+    ),
+    Feature(
+        "pinned keys",
+        "pinned_public_keys",
+        "refuse",
+        "it restricts upstreams",
+        _unless("pinned_public_keys", "certificate_pinning_disabled"),
+    ),
+    Feature("API rate limit", "global_rate_limit", "refuse", "it limits requests", _global_rate),
+    *(
+        Feature(
+            f"{section} plugins",
+            f"custom_middleware.{section}",
+            "refuse",
+            "plugins may restrict or change",
+            _hooks(section),
+        )
+        for section in ("pre", "post_key_auth", "post", "response")
+    ),
+    Feature(
+        "plugin bundle",
+        "custom_middleware_bundle",
+        "refuse",
+        "plugins may restrict or change",
+        _unless("custom_middleware_bundle", "custom_middleware_bundle_disabled"),
+    ),
+    Feature(
+        "allowed addresses",
+        "allowed_ips",
+        "refuse",
+        "it restricts clients",
+        _listed("enable_ip_whitelisting", "allowed_ips"),
+    ),
+    Feature(
+        "blocked addresses",
+        "blacklisted_ips",
+        "refuse",
+        "it restricts clients",
+        _listed("enable_ip_blacklisting", "blacklisted_ips"),
+    ),
+    Feature("GraphQL", "graphql", "refuse", "it validates and changes requests", _at("graphql.enabled")),
+    Feature(
+        "response processors",
+        "response_processors",
+        "refuse",
+        "they change responses",
+        _at("response_processors"),
+    ),
+    Feature("MCP", "application_protocol", "refuse", "it validates requests", _at("application_protocol")),
+    Feature("JSON-RPC", "json_rpc_version", "refuse", "it validates requests", _at("json_rpc_version")),
+    Feature("protocol", "protocol", "refuse", "it needs a listener of another kind", _protocol),
+    Feature(
+        "PROXY protocol",
+        "enable_proxy_protocol",
+        "refuse",
+        "it needs a listener of its own",
+        _at("enable_proxy_protocol"),
+    ),
+    Feature(
+        "service discovery",
+        "proxy.service_discovery",
+        "refuse",
+        "it chooses the upstream",
+        _at("proxy.service_discovery.use_discovery_service"),
+    ),
+    Feature(
+        "outbound proxy",
+        "proxy.transport.proxy_url",
+        "refuse",
+        "requests would bypass it",
+        _at("proxy.transport.proxy_url"),
+    ),
+    Feature(
+        "common name check",
+        "proxy.transport.ssl_force_common_name_check",
+        "refuse",
+        "it restricts upstreams",
+        _at("proxy.transport.ssl_force_common_name_check"),
+    ),
+    Feature(
+        "batch requests",
+        "enable_batch_request_support",
+        "warn",
+        "batches go to the upstream",
+        _at("enable_batch_request_support"),
+    ),
+    Feature("CORS", "CORS", "warn", "preflight requests go to the upstream", _at("CORS.enable")),
+    Feature(
+        "cache", "cache_options", "warn", "every request goes upstream", _at("cache_options.enable_cache")
+    ),
+    Feature("event handlers", "event_handlers", "warn", "no handler is called", _at("event_handlers.events")),
+    Feature(
+        "uptime tests",
+        "uptime_tests",
+        "warn",
+        "hosts are not checked",
+        _unless("uptime_tests.check_list", "uptime_tests.disabled"),
+    ),
+    Feature(
+        "traffic log plugin",
+        "custom_middleware.traffic_logs",
+        "warn",
+        "no analytics are written",
+        _unless("custom_middleware.traffic_logs.name", "custom_middleware.traffic_logs.disabled"),
+    ),
+    Feature(
+        "analytics plugin",
+        "analytics_plugin",
+        "warn",
+        "no analytics are written",
+        _at("analytics_plugin.enable"),
+    ),
+    Feature(
+        "detailed recording",
+        "enable_detailed_recording",
+        "warn",
+        "no analytics are written",
+        _at("enable_detailed_recording"),
+    ),
+    Feature(
+        "server certificates",
+        "certificates",
+        "warn",
+        "the gateway's own certificates serve the domain",
+        _at("certificates"),
+    ),
+    Feature(
+        "error overrides",
+        "error_overrides",
+        "warn",
+        "errors keep their usual text",
+        _unless("error_overrides", "error_overrides_disabled"),
+    ),
+)
+
+_CHANGING = (
+    "white_list black_list mock_response transform transform_response transform_jq transform_jq_response"
+    " transform_headers transform_response_headers circuit_breakers url_rewrites virtual size_limits"
+    " method_transforms validate_json validate_request internal go_plugin persist_graphql rate_limit"
+)
+
+VERSION_FEATURES: tuple[Feature, ...] = (
+    *(
+        Feature(f"{name}", f"extended_paths.{name}", "refuse", "it restricts or changes", _entries(name))
+        for name in _CHANGING.split()
+    ),
+    Feature(
+        "method actions",
+        "extended_paths.ignored",
+        "refuse",
+        "they answer requests",
+        _ignored_with_actions,
+    ),
+    Feature("white list", "paths.white_list", "refuse", "it restricts paths", _simple_paths("white_list")),
+    Feature("black list", "paths.black_list", "refuse", "it restricts paths", _simple_paths("black_list")),
+    Feature(
+        "size limit",
+        "global_size_limit",
+        "refuse",
+        "it limits requests",
+        _unless("global_size_limit", "global_size_limit_disabled"),
+    ),
+    *(
+        Feature(f"{name}", f"extended_paths.{name}", "warn", "every request goes upstream", _entries(name))
+        for name in ("cache", "advance_cache_config")
+    ),
+    *(
+        Feature(f"{name}", f"extended_paths.{name}", "warn", "no analytics are written", _entries(name))
+        for name in ("track_endpoints", "do_not_track_endpoints")
+    ),
+)
+
+
+def found(features: tuple[Feature, ...], value: dict[str, Any]) -> Iterator[Feature]:
+    """Yield the features of the table that ``value`` asks for."""
+    return (feature for feature in features if feature.test(value))

@@ -1,0 +1,80 @@
+"""What the definition loader needs to know from tyk.conf, so that it does not depend on the Config class."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+MAX_FILE_BYTES = 10 * 1024 * 1024
+MAX_FILES = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class CompileOptions:
+    """Gateway-wide settings that shape a plan; names are those of tyk.conf (tyk-core 1.2)."""
+
+    listen_port: int = 8080
+    enable_custom_domains: bool = False
+    enable_strict_routes: bool = False
+    enable_path_prefix_matching: bool = False
+    enable_path_suffix_matching: bool = False
+    ignore_endpoint_case: bool = False
+    proxy_ssl_insecure_skip_verify: bool = False
+    proxy_ssl_min_version: int = 0
+    proxy_ssl_max_version: int = 0
+    proxy_ssl_ciphers: tuple[str, ...] = ()
+    ssl_force_common_name_check: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ReadOptions:
+    """Settings of the directory reader. ``environ`` and ``secrets`` feed ``env://`` and ``secrets://``."""
+
+    compile: CompileOptions = CompileOptions()
+    environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ), repr=False)
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    middleware_path: str = ""
+    enable_jsvm: bool = False
+    max_file_bytes: int = MAX_FILE_BYTES
+    max_files: int = MAX_FILES
+
+    def fingerprint(self) -> str:
+        """Return a digest of everything but the file that the reading of one file depends on."""
+        text = json.dumps([sorted(self.environ.items()), sorted(self.secrets.items()), repr(self.compile)])
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def compile_options(cfg: Any) -> CompileOptions:
+    """Take the compile options from a Config object (attributes named as the keys of tyk.conf)."""
+    server = cfg.http_server_options
+    return CompileOptions(
+        listen_port=cfg.listen_port,
+        enable_custom_domains=cfg.enable_custom_domains,
+        enable_strict_routes=server.enable_strict_routes,
+        enable_path_prefix_matching=server.enable_path_prefix_matching,
+        enable_path_suffix_matching=server.enable_path_suffix_matching,
+        ignore_endpoint_case=cfg.ignore_endpoint_case,
+        proxy_ssl_insecure_skip_verify=cfg.proxy_ssl_insecure_skip_verify,
+        proxy_ssl_min_version=cfg.proxy_ssl_min_version,
+        proxy_ssl_max_version=cfg.proxy_ssl_max_version,
+        proxy_ssl_ciphers=tuple(cfg.proxy_ssl_ciphers),
+        ssl_force_common_name_check=cfg.ssl_force_common_name_check,
+    )
+
+
+def from_config(cfg: Any, environ: Mapping[str, str] | None = None) -> ReadOptions:
+    """Take the read options from a Config object; ``environ`` defaults to the process environment."""
+    limits = getattr(getattr(cfg, "preforge", None), "limits", None)
+    return ReadOptions(
+        compile=compile_options(cfg),
+        environ=dict(os.environ if environ is None else environ),
+        secrets=dict(cfg.secrets),
+        middleware_path=cfg.middleware_path,
+        enable_jsvm=cfg.enable_jsvm,
+        max_file_bytes=getattr(limits, "max_definition_bytes", MAX_FILE_BYTES),
+        max_files=getattr(limits, "max_definitions", MAX_FILES),
+    )

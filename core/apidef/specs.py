@@ -1,0 +1,118 @@
+"""What one definition becomes: immutable, pure data from which the worker builds its plan."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+RefuseKind = Literal["auth_token", "status", "text", "unsupported"]
+
+
+@dataclass(frozen=True, slots=True)
+class RouteSpec:
+    """How requests find the API (tyk-core 3.2).
+
+    ``pattern`` is a regex source over the start of the path, given when the listen path has variables;
+    ``literal_prefix`` is then the text before the first one. The longest ``sort_length`` wins.
+    """
+
+    literal_prefix: str
+    pattern: str | None
+    sort_length: int
+    strict: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TargetSpec:
+    """One upstream: ``scheme`` is http or https, ``host`` lower case without brackets, path as configured."""
+
+    scheme: str
+    host: str
+    port: int
+    path: str
+    query: str
+
+
+@dataclass(frozen=True, slots=True)
+class TransportSpec:
+    """TLS towards the upstream; versions as Go numbers them (771 is TLS 1.2), 0 is the default."""
+
+    insecure_skip_verify: bool
+    min_version: int
+    max_version: int
+    ciphers: tuple[str, ...]
+    server_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class AuthSpec:
+    """Where an auth token may be: header, query parameter, cookie; "" is not looked at (tyk-core 2.2)."""
+
+    header: str
+    param: str
+    cookie: str
+
+
+@dataclass(frozen=True, slots=True)
+class RefuseSpec:
+    """Why requests are refused, and with what.
+
+    kind: "auth_token": 401 with ``message`` when ``auth`` finds no credential, else 403 "Access to this
+    API has been disallowed"; "status": the error page with ``status`` and ``message``; "text": ``message``
+    as the plain body; "unsupported": 500, ``reason`` says what this build cannot run. The refusal holds
+    from the unix time ``after`` on (seconds; 0: always).
+    """
+
+    kind: RefuseKind
+    status: int
+    message: str
+    reason: str
+    auth: AuthSpec | None = None
+    after: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class HardTimeout:
+    """``pattern`` is a regex source searched in the outgoing path; ``seconds`` for the whole exchange."""
+
+    method: str
+    pattern: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class PlanSpec:
+    """One API. ``file`` is where it came from; the other fields carry the meaning of their definition keys.
+
+    ``domain`` is "" for any host, else the lower-case host; with variables ``domain_pattern`` is the regex
+    source for the whole lower-case host without port. ``loop_target`` is the api_id that a ``tyk://`` target
+    leads to, ``loop_path`` the path there. Header edits are those of the effective version, removals first.
+    An ``internal`` API has no route of its own.
+    """
+
+    file: str
+    api_id: str
+    name: str
+    org_id: str
+    active: bool
+    internal: bool
+    keyless: bool
+    domain: str
+    domain_pattern: str | None
+    listen_path: str
+    route: RouteSpec
+    strip_listen_path: bool
+    disable_strip_slash: bool
+    preserve_host_header: bool
+    targets: tuple[TargetSpec, ...]
+    load_balancing: bool
+    loop_target: str
+    loop_path: str
+    request_headers_remove: tuple[str, ...]
+    request_headers_add: tuple[tuple[str, str], ...]
+    response_headers_remove: tuple[str, ...]
+    response_headers_add: tuple[tuple[str, str], ...]
+    hard_timeouts: tuple[HardTimeout, ...]
+    global_timeout: float | None
+    tls: TransportSpec
+    refuse: tuple[RefuseSpec, ...]
