@@ -46,10 +46,8 @@ def domain(text: str) -> tuple[str, str | None]:
 
     Raises PatternError.
     """
+    text = re.sub(r"(?<=[^:]):\d+\Z", "", text)
     parts = _split(text)
-    last = parts[-1]
-    if isinstance(last, str):
-        parts[-1] = re.sub(r":\d+\Z", "", last)
     if len(parts) == 1:
         host = str(parts[0]).lower().rstrip(".")
         if not re.fullmatch(r"[a-z0-9._-]+|\[[0-9a-f:.]+\]", host):

@@ -26,7 +26,7 @@ OPTIONS = CompileOptions(enable_custom_domains=True)
 
 def render(spec: PlanSpec) -> str:
     """Return one line per field that has a value."""
-    lines = []
+    lines: list[str] = []
     for field in dataclasses.fields(spec):
         value = getattr(spec, field.name)
         if isinstance(value, tuple):
