@@ -1,6 +1,6 @@
 """See chunked.pxd."""
 
-from accel.headers cimport CH_VALUE, ch_is, hex_value, tables_init
+from accel.headers cimport CH_TOKEN, CH_VALUE, ch_is, hex_value, tables_init
 
 tables_init()
 
@@ -91,6 +91,8 @@ cdef class ChunkDecoder:
                 if c == c"\r":
                     self.state = S_END_LF
                     continue
+                if not ch_is(c, CH_TOKEN):
+                    return CHUNK_BAD
                 if self.trailer is None:
                     self.trailer = bytearray()
                 self.trailer.append(c)

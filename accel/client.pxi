@@ -196,6 +196,17 @@ cdef class Client(Timed):
             self.transport.abort()
         return 0
 
+    cdef int cut(self) except -1:
+        """Close with a reset: without a length or chunks, a plain close would look like the end of the body."""
+        cdef object sock
+        if self.transport is not None and not self.secure:
+            sock = socket_module.socket(fileno=os.dup(self.transport.get_extra_info("socket").fileno()))
+            try:
+                sock.setsockopt(socket_module.SOL_SOCKET, socket_module.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            finally:
+                sock.close()
+        return self.abort()
+
     cdef int refuse(self, int status, const char* reason) except -1:
         """Answer a message that is not understood, and close. The upstream sees nothing of it."""
         cdef bytes text = b"%d %s" % (status, REASONS[status])

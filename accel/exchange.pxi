@@ -462,6 +462,9 @@ cdef class Exchange:
                 self.inflate = zlib.decompressobj(31)
                 head.drop_known(F_CONTENT_ENCODING)
                 head.drop_known(F_CONTENT_LENGTH)
+        if head.status == 304:
+            head.drop_known(F_CONTENT_TYPE)     # RFC 9110 section 15.4.5; as Go's server does
+            head.drop_known(F_CONTENT_LENGTH)
         for step in self.plan.response_steps:
             step.run(self)
         seen = head.seen
@@ -695,7 +698,7 @@ cdef class Exchange:
         if self.flag is None:
             self.flag = b"URR"
         self.count(self.status or 500)
-        return self.client.abort()
+        return self.client.cut()
 
     cdef int client_gone(self) except -1:
         """The client's connection is lost in the middle of the exchange."""

@@ -263,6 +263,7 @@ cdef class Client(Timed):
     cdef int arm(self, int phase, int64_t ms) except -1
     cdef int linger(self) except -1
     cdef int abort(self) except -1
+    cdef int cut(self) except -1
     cdef int _body_done(self, bytearray trailer) except -1
     cdef int _bad_body(self) except -1
 

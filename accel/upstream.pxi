@@ -224,6 +224,7 @@ cdef class Upstream(Timed):
         cdef bint reusable = clean and self.keep and self.body != BODY_EOF and x.body_sent
         if not clean:
             self.gw.g[R_BAD_RESPONSE] += 1
+        x.flush()                   # the connection may begin its next request at once, in the same scratch space
         self.detach(reusable)
         return x.response_end(self.chunks.trailer if self.body == BODY_CHUNKED else None)
 

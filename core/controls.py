@@ -61,7 +61,11 @@ class Controls:
         self._add(gateway, "/tyk/", self._admin, prefix=True)
 
     def _add(
-        self, gateway: Gateway, path: str, function: Callable[[Exchange], Awaitable[None] | None], prefix: bool = False
+        self,
+        gateway: Gateway,
+        path: str,
+        function: Callable[[Exchange], Awaitable[None] | None],
+        prefix: bool = False,
     ) -> None:
         plan = Plan(b"", name=b"control", row=-1, steps=[PyStep(function)], needs_body=True)
         gateway.control_plan(path.encode(), plan, prefix)

@@ -9,16 +9,20 @@ import pickle
 import sys
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from core.apidef.compile import plan_specs
 from core.apidef.options import compile_options, from_config
-from core.apidef.read import Snapshot, read_directory
+from core.apidef.read import read_directory
+from core.apidef.snapshot import Snapshot
 from core.config import Config, ConfigError, load
 from core.config.load import changed
 from core.errors.pages import ErrorPages
 from core.findings import Finding
 from core.process.app import Limits, ListenerSpec, LoadReport, WorkerContext
+
+if TYPE_CHECKING:
+    from core.worker_server import WorkerServer
 
 log = logging.getLogger("preforge")
 
@@ -83,7 +87,9 @@ class GatewayApp:
         for option in changed(self.config, config):
             if option.effect == "restart":
                 findings.append(
-                    Finding("warning", self.path, f"$.{option.path}", "the change needs a restart of the gateway")
+                    Finding(
+                        "warning", self.path, f"$.{option.path}", "the change needs a restart of the gateway"
+                    )
                 )
         result = read_directory(config.app_path, from_config(config, self._environ), self._snapshot)
         findings += result.findings

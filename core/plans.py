@@ -60,7 +60,9 @@ class PlanBuilder:
             try:
                 plan = self._plan(spec, config)
             except (TlsError, ssl.SSLError, re.error, ValueError) as error:
-                built.findings.append(Finding("error", spec.file, "$", f"the definition cannot be used: {error}"))
+                built.findings.append(
+                    Finding("error", spec.file, "$", f"the definition cannot be used: {error}")
+                )
                 if known is not None:
                     plans[spec.file] = known
                     continue
@@ -80,7 +82,9 @@ class PlanBuilder:
         built.router = Router(routes)
         return built
 
-    def _link(self, specs: list[PlanSpec], plans: dict[str, tuple[tuple[PlanSpec, tuple[Any, ...]], Plan]]) -> None:
+    def _link(
+        self, specs: list[PlanSpec], plans: dict[str, tuple[tuple[PlanSpec, tuple[Any, ...]], Plan]]
+    ) -> None:
         """Connect `tyk://` targets with the plans they lead to."""
         by_id = {spec.api_id: plans[spec.file][1] for spec in specs if spec.active}
         for spec in specs:
@@ -97,7 +101,9 @@ class PlanBuilder:
         response: list[Step] = []
         if spec.response_headers_remove or spec.response_headers_add:
             response.append(
-                HeaderEdit(_names(spec.response_headers_remove), _pairs(spec.response_headers_add, spell), True)
+                HeaderEdit(
+                    _names(spec.response_headers_remove), _pairs(spec.response_headers_add, spell), True
+                )
             )
         hard = [
             (t.method.encode(), re.compile(t.pattern.encode()), max(1, int(t.seconds * 1000)))

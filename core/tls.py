@@ -77,7 +77,7 @@ def server_context(options: Any) -> ssl.SSLContext:
         if found is not None:
             connection.context = found
 
-    first.sni_callback = choose  # type: ignore[assignment]
+    first.sni_callback = choose
     return first
 
 

@@ -91,7 +91,9 @@ class WorkerServer:
             if "control" in ctx.sockets else self.main  # fmt: skip
         self._names: dict[str, str] = {}
         self._builder = PlanBuilder(self.main, ctx.counters)
-        self._controls = Controls(ctx.counters, lambda: self._names, lambda: ctx.request_reload(), product_version())
+        self._controls = Controls(
+            ctx.counters, lambda: self._names, lambda: ctx.request_reload(), product_version()
+        )
         self._servers: list[asyncio.Server] = []
         self._backlog = max(1, config.preforge.backlog)  # uvloop calls listen() again
         self._tls = server_context(config.http_server_options) if config.http_server_options.use_ssl else None

@@ -127,7 +127,9 @@ def status(options: argparse.Namespace) -> int:
         return 0
     _say(f"gateway {reply['pid']}: {reply['state']}, up {reply['uptime']:g} s, "
          f"{reply['reloads']} reloads (last: {reply['last_reload'] or 'none'}), {len(reply['findings'])} findings")  # fmt: skip
-    _say(f"{'slot':>4} {'pid':>8} {'gen':>4} {'state':<9} {'up s':>9} {'conns':>7} {'requests':>12} {'rss MB':>7} {'pss MB':>7}")
+    _say(
+        f"{'slot':>4} {'pid':>8} {'gen':>4} {'state':<9} {'up s':>9} {'conns':>7} {'requests':>12} {'rss MB':>7} {'pss MB':>7}"
+    )
     for w in reply["workers"]:
         memory = w["memory"]
         _say(f"{w['slot']:>4} {w['pid']:>8} {w['generation']:>4} {w['state']:<9} {w['uptime']:>9.1f} {w['connections']:>7}"

@@ -23,16 +23,24 @@ def build_parser() -> argparse.ArgumentParser:
         found = verbs.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
         found.set_defaults(function=function)
         if name != "version":
-            found.add_argument("--conf", metavar="FILE", help="configuration; without it ./tyk.conf, then /etc/tyk/tyk.conf")
+            found.add_argument(
+                "--conf", metavar="FILE", help="configuration; without it ./tyk.conf, then /etc/tyk/tyk.conf"
+            )
         return found
 
     for name, function, text in (
         ("start", start.start, "start the gateway, in the foreground unless --daemon is given"),
-        ("preflight", start.preflight, "load configuration and definitions as a start would, and say whether that works"),
+        (
+            "preflight",
+            start.preflight,
+            "load configuration and definitions as a start would, and say whether that works",
+        ),
     ):
         found = verb(name, function, text)
         found.add_argument("--port", type=int, metavar="N", help="listen on this port instead of listen_port")
-        found.add_argument("--daemon", action="store_true", help="run in the background; return when it serves")
+        found.add_argument(
+            "--daemon", action="store_true", help="run in the background; return when it serves"
+        )
         found.add_argument("--pid-file", metavar="FILE", help="instead of pid_file_location")
         found.add_argument("--debug", action="store_true", help="log everything")
     verb("stop", commands.stop, "let a running gateway finish its requests and end")

@@ -74,7 +74,9 @@ def _raise_limits(connections: int) -> None:
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY and soft < 2 * connections + SPARE_DESCRIPTORS:
         log.warning(
-            "the limit of %d open files is below what %d connections need (ulimit -n, LimitNOFILE)", soft, connections
+            "the limit of %d open files is below what %d connections need (ulimit -n, LimitNOFILE)",
+            soft,
+            connections,
         )
 
 
@@ -111,4 +113,3 @@ class _Ready:
     def __call__(self) -> None:
         os.write(self._fd, b"1")
         os.close(self._fd)
-

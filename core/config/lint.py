@@ -79,7 +79,10 @@ def _certificates(config: Config, file: str) -> list[Finding]:
         (f"$.http_server_options.certificates[{n}]", c.get("cert_file", ""), c.get("key_file", ""))
         for n, c in enumerate(options_.certificates)
     ]
-    pairs += [(f"$.http_server_options.ssl_certificates[{n}]", c, c) for n, c in enumerate(options_.ssl_certificates)]
+    pairs += [
+        (f"$.http_server_options.ssl_certificates[{n}]", c, c)
+        for n, c in enumerate(options_.ssl_certificates)
+    ]
     for place, certificate, key in pairs:
         try:
             ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)
@@ -99,7 +102,9 @@ def _risks(config: Config, file: str) -> list[Finding]:
                     "Set a long random secret if you want /tyk/reload and the like.")
         )  # fmt: skip
     elif config.secret in DEFAULT_SECRETS:
-        found.append(Finding("warning", file, "$.secret", "everybody knows this secret", "Set a long random one."))
+        found.append(
+            Finding("warning", file, "$.secret", "everybody knows this secret", "Set a long random one.")
+        )
     if config.proxy_ssl_insecure_skip_verify:
         found.append(
             Finding("warning", file, "$.proxy_ssl_insecure_skip_verify",
@@ -109,7 +114,13 @@ def _risks(config: Config, file: str) -> list[Finding]:
     low = config.http_server_options.min_version
     if low in (769, 770):
         found.append(
-            Finding("warning", file, "$.http_server_options.min_version", "TLS 1.0 and 1.1 are broken", "Use 771 (1.2).")
+            Finding(
+                "warning",
+                file,
+                "$.http_server_options.min_version",
+                "TLS 1.0 and 1.1 are broken",
+                "Use 771 (1.2).",
+            )
         )
     if not config.http_server_options.enable_strict_routes:
         found.append(

@@ -84,7 +84,15 @@ def locate(path: str | None) -> str:
         if Path(candidate).is_file():
             return candidate
     raise ConfigError(
-        [Finding("error", CANDIDATES[0], "", f"there is no {' and no '.join(CANDIDATES)}", "Name a file with --conf.")]
+        [
+            Finding(
+                "error",
+                CANDIDATES[0],
+                "",
+                f"there is no {' and no '.join(CANDIDATES)}",
+                "Name a file with --conf.",
+            )
+        ]
     )
 
 
@@ -97,7 +105,9 @@ def load(path: str | None, environ: Mapping[str, str], *, port: int | None = Non
         try:
             raw = Path(file).read_bytes()
         except OSError as error:
-            raise ConfigError([Finding("error", file, "", f"cannot be read: {error.strerror or error}")]) from error
+            raise ConfigError(
+                [Finding("error", file, "", f"cannot be read: {error.strerror or error}")]
+            ) from error
         document, findings = decode_document(raw, file)
     given = walk(document, schema(), file, "$", findings) if not _errors(findings) else {}
     if port is not None:
@@ -149,7 +159,9 @@ def _environment(flat: dict[str, Any], environ: Mapping[str, str], findings: lis
             try:
                 flat[option.path] = _from_text(option, environ[name])
             except ValueError as error:
-                findings.append(Finding("error", f"environment variable {name}", f"$.{option.path}", str(error)))
+                findings.append(
+                    Finding("error", f"environment variable {name}", f"$.{option.path}", str(error))
+                )
 
 
 def _from_text(option: Option, text: str) -> Any:
@@ -162,7 +174,12 @@ def _from_text(option: Option, text: str) -> Any:
 
 
 def _reference(
-    value: str, option: Option, flat: dict[str, Any], environ: Mapping[str, str], file: str, findings: list[Finding]
+    value: str,
+    option: Option,
+    flat: dict[str, Any],
+    environ: Mapping[str, str],
+    file: str,
+    findings: list[Finding],
 ) -> str:
     """Replace env://NAME, secrets://key and file://name (tyk-core 1.1)."""
     scheme, _, name = value.partition("://")
@@ -215,11 +232,19 @@ def _check(option: Option, value: Any, file: str, findings: list[Finding]) -> No
 def _check_whole(config: Config, file: str, findings: list[Finding]) -> None:
     if not config.listen_port:
         findings.append(
-            Finding("error", file, "$.listen_port", "there is no port to listen on", "Add \"listen_port\": 8080.")
+            Finding(
+                "error", file, "$.listen_port", "there is no port to listen on", 'Add "listen_port": 8080.'
+            )
         )
     if config.control_api_port and config.control_api_port == config.listen_port:
         findings.append(
-            Finding("error", file, "$.control_api_port", "it equals $.listen_port", "Use another port, or leave it out.")
+            Finding(
+                "error",
+                file,
+                "$.control_api_port",
+                "it equals $.listen_port",
+                "Use another port, or leave it out.",
+            )
         )
     options_ = config.http_server_options
     if options_.use_ssl and not options_.certificates and not options_.ssl_certificates:
@@ -228,10 +253,18 @@ def _check_whole(config: Config, file: str, findings: list[Finding]) -> None:
                     "Add $.http_server_options.certificates.")
         )  # fmt: skip
     if options_.min_version and options_.max_version and options_.min_version > options_.max_version:
-        findings.append(Finding("error", file, "$.http_server_options.min_version", "it is above max_version"))
+        findings.append(
+            Finding("error", file, "$.http_server_options.min_version", "it is above max_version")
+        )
     if not config.app_path:
         findings.append(
-            Finding("error", file, "$.app_path", "there is no directory of API definitions", 'Add "app_path": "apps".')
+            Finding(
+                "error",
+                file,
+                "$.app_path",
+                "there is no directory of API definitions",
+                'Add "app_path": "apps".',
+            )
         )
 
 

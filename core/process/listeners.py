@@ -85,7 +85,9 @@ def _bind(spec: ListenerSpec, backlog: int, *, reuse_port: bool) -> socket.socke
         sock.close()
         if error.errno == errno.EADDRINUSE:
             raise ListenError(f"cannot listen on {where}: another process has this port") from error
-        raise ListenError(f"cannot listen on {where}: {os.strerror(error.errno) if error.errno else error}") from error
+        raise ListenError(
+            f"cannot listen on {where}: {os.strerror(error.errno) if error.errno else error}"
+        ) from error
     except OverflowError as error:
         sock.close()
         raise ListenError(f"cannot listen on {where}: a port is a number from 0 to 65535") from error

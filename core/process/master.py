@@ -134,7 +134,10 @@ class Master:
                 raise BootError(report.summary)
             self._app.adopt(report)
             self._listeners = bind_all(
-                self._app.listeners(), self._limits.workers, self._limits.shared_listener, self._limits.backlog
+                self._app.listeners(),
+                self._limits.workers,
+                self._limits.shared_listener,
+                self._limits.backlog,
             )
             self._control = ControlServer(self._control_path)
         except Exception:
@@ -149,14 +152,16 @@ class Master:
             self._pid_file = PidFile("")
         self._counters = SharedCounters.attach(state.counters)
         self._control = ControlServer(self._control_path, state.control)
-        self._listeners = Listeners(
-            {name: _sockets(fds) for name, fds in state.listeners.items()}
-        )
+        self._listeners = Listeners({name: _sockets(fds) for name, fds in state.listeners.items()})
         workers = len(next(iter(state.listeners.values()), []))
         self._slots = [Slot(n) for n in range(workers)]
         for found in state.workers:
             worker = WorkerProcess(
-                found.pid, found.slot, found.generation, Channel(socket.socket(fileno=found.channel)), State.READY,
+                found.pid,
+                found.slot,
+                found.generation,
+                Channel(socket.socket(fileno=found.channel)),
+                State.READY,
                 time.monotonic() - found.age,
             )
             slot = self._slots[found.slot]
@@ -185,7 +190,9 @@ class Master:
         by_fd: dict[int, WorkerProcess] = {}
         for worker in self._workers():
             by_fd[worker.channel.sock.fileno()] = worker
-            poll.register(worker.channel.sock, select.POLLIN | (select.POLLOUT if worker.channel.waiting else 0))
+            poll.register(
+                worker.channel.sock, select.POLLIN | (select.POLLOUT if worker.channel.waiting else 0)
+            )
         events = dict(poll.poll(200))
         if self._wake.fileno() in events:
             self._signals()
@@ -222,7 +229,12 @@ class Master:
         """Everything that depends on the time."""
         now = time.monotonic()
         for slot in self._slots:
-            if slot.current is None and slot.replacing is None and not self._stopping and now >= slot.not_before:
+            if (
+                slot.current is None
+                and slot.replacing is None
+                and not self._stopping
+                and now >= slot.not_before
+            ):
                 self._start(slot)
         for worker in self._workers():
             self._watch(worker, now)
@@ -285,7 +297,9 @@ class Master:
         self._listeners.keep_only(number)
         region = self._counters.region(number * 2 + (generation & 1))
         region.begin(generation, os.getpid())
-        ctx = WorkerContext(number, generation, self._listeners.of_slot(number), self._counters, region, _never)
+        ctx = WorkerContext(
+            number, generation, self._listeners.of_slot(number), self._counters, region, _never
+        )
         return run_worker(self._app, ctx, theirs)
 
     def _hear(self, worker: WorkerProcess, event: int) -> None:
@@ -346,7 +360,9 @@ class Master:
         if worker.kill_at and now > worker.kill_at:
             reason = "it did not end in time"
         elif worker.state is State.STARTING and now - worker.since > self._limits.start_timeout:
-            reason = f"it was not ready within {self._limits.start_timeout:g} s (preforge.worker_start_timeout)"
+            reason = (
+                f"it was not ready within {self._limits.start_timeout:g} s (preforge.worker_start_timeout)"
+            )
         elif worker.state is State.READY and not worker.kill_at:
             beat = self._counters.region(worker.region).heartbeat_ms
             if clock_ms() - max(beat, int(worker.since * 1000)) <= self._limits.worker_timeout * 1000:
@@ -398,7 +414,9 @@ class Master:
             slot.replacing = None
         else:
             slot.current, slot.replacing = slot.replacing, None
-        log.error("worker %d (%d) died: %s%s", worker.slot, worker.pid, how, f"; next in {wait:g} s" if wait else "")
+        log.error(
+            "worker %d (%d) died: %s%s", worker.slot, worker.pid, how, f"; next in {wait:g} s" if wait else ""
+        )
         if code == EXIT_BOOT and not self._ready_once:
             log.error("a worker cannot start: giving up")
             self._exit = 1
@@ -536,7 +554,9 @@ class Master:
     def _upgrade_done(self, error: str) -> None:
         self._upgrading = None
         self._notifier.ready(f"{len(self._slots)} workers")
-        log.log(logging.ERROR if error else logging.INFO, "upgrade: %s", error or "all workers run the new code")
+        log.log(
+            logging.ERROR if error else logging.INFO, "upgrade: %s", error or "all workers run the new code"
+        )
 
     # -- control clients -------------------------------------------------------
 
@@ -552,9 +572,13 @@ class Master:
         if verb == "status":
             client.answer(self.status())
         elif verb == "reload":
-            self._reload(lambda error, found: client.answer({"ok": not error, "error": error, "findings": found}))
+            self._reload(
+                lambda error, found: client.answer({"ok": not error, "error": error, "findings": found})
+            )
         elif verb == "upgrade":
-            self._upgrade(lambda error, found: client.answer({"ok": not error, "error": error, "findings": found}))
+            self._upgrade(
+                lambda error, found: client.answer({"ok": not error, "error": error, "findings": found})
+            )
         elif verb == "stop":
             client.answer({"ok": True, "pid": os.getpid()})
             self._stop(now=False)
@@ -566,7 +590,11 @@ class Master:
         return {
             "ok": True,
             "pid": os.getpid(),
-            "state": "stopping" if self._stopping else "upgrading" if self._upgrading is not None else "running",
+            "state": "stopping"
+            if self._stopping
+            else "upgrading"
+            if self._upgrading is not None
+            else "running",
             "uptime": round(time.time() - self._started, 1),
             "reloads": self._reloads,
             "last_reload": self._last_reload,

@@ -30,7 +30,9 @@ class PidFile:
         except OSError as error:
             holder = os.read(fd, 32).decode(errors="replace").strip()
             os.close(fd)
-            raise PidFileError(f"{self.path}: a gateway with pid {holder or '?'} is running already") from error
+            raise PidFileError(
+                f"{self.path}: a gateway with pid {holder or '?'} is running already"
+            ) from error
         self.fd = fd
         self.write()
 

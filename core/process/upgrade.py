@@ -42,7 +42,13 @@ class HandOver:
     format: int = FORMAT
 
     def descriptors(self) -> list[int]:
-        found = [self.counters, self.control, self.pid_file, self.snapshot, *(w.channel for w in self.workers)]
+        found = [
+            self.counters,
+            self.control,
+            self.pid_file,
+            self.snapshot,
+            *(w.channel for w in self.workers),
+        ]
         for fds in self.listeners.values():
             found.extend(fds)
         return [fd for fd in found if fd >= 0]
@@ -53,7 +59,12 @@ def preflight(arguments: list[str]) -> str:
     command = [sys.executable, "-m", "core", "preflight", *arguments]
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, timeout=PREFLIGHT_SECONDS, check=False, stdin=subprocess.DEVNULL
+            command,
+            capture_output=True,
+            text=True,
+            timeout=PREFLIGHT_SECONDS,
+            check=False,
+            stdin=subprocess.DEVNULL,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"the new code could not be tried: {error}"

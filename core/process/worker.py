@@ -20,7 +20,14 @@ log = logging.getLogger("preforge.worker")
 HEARTBEAT_SECONDS = 1.0
 EXIT_BOOT = 3
 EXIT_FAILED = 4
-MASTER_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+MASTER_SIGNALS = (
+    signal.SIGTERM,
+    signal.SIGINT,
+    signal.SIGQUIT,
+    signal.SIGHUP,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+)
 
 
 class Worker:
