@@ -25,7 +25,11 @@ def extensions() -> list[Extension]:
         Extension(
             ".".join(source.relative_to(ROOT).with_suffix("").parts),
             [str(source.relative_to(ROOT))],
-            depends=[str(p.relative_to(ROOT)) for p in source.parent.glob("*") if p.suffix in {".pxd", ".pxi", ".h"}],
+            depends=[
+                str(p.relative_to(ROOT))
+                for p in source.parent.glob("*")
+                if p.suffix in {".pxd", ".pxi", ".h"}
+            ],
             include_dirs=[str(source.parent.relative_to(ROOT))],
             extra_compile_args=["-O3", "-g1", "-fno-semantic-interposition", "-Wno-unreachable-code"],
         )

@@ -92,7 +92,7 @@ class WorkerServer:
         self._names: dict[str, str] = {}
         self._builder = PlanBuilder(self.main, ctx.counters)
         self._controls = Controls(
-            ctx.counters, lambda: self._names, lambda: ctx.request_reload(), product_version()
+            ctx.counters, lambda: self._names, ctx.request_reload, product_version()
         )
         self._servers: list[asyncio.Server] = []
         self._backlog = max(1, config.preforge.backlog)  # uvloop calls listen() again

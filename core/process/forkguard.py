@@ -5,8 +5,8 @@ V8 and gRPC start threads that a child would not have (anchors 2.5); they belong
 
 from __future__ import annotations
 
-import os
 import sys
+from pathlib import Path
 
 FORBIDDEN = ("grpc", "py_mini_racer")
 
@@ -17,7 +17,7 @@ class ForkRefused(Exception):
 
 def check() -> None:
     """Raise ForkRefused unless this process may fork."""
-    threads = len(os.listdir("/proc/self/task"))
+    threads = sum(1 for _ in Path("/proc/self/task").iterdir())
     if threads != 1:
         raise ForkRefused(f"the master has {threads} threads; it must have one when it forks")
     loaded = [name for name in FORBIDDEN if name in sys.modules]
