@@ -60,9 +60,7 @@ def test_connection_option_decides_whether_the_connection_goes_on(
             client.expect_end()
 
 
-def test_pipelined_answers_keep_their_order_when_the_first_is_slow(
-    gateway: Gateway, upstream: Upstream
-) -> None:
+def test_pipelined_answers_keep_their_order_when_the_first_is_slow(gateway: Gateway, upstream: Upstream) -> None:
     """The second upstream answer would be ready long before the first."""
     upstream.on("/slow", reply(head("200 OK", "Content-Length: 1"), b"S", pause=0.3))
     with gateway.connect() as client:
@@ -159,18 +157,14 @@ def test_refused_expectation_gets_no_continue(gateway: Gateway) -> None:
 def test_expect_with_chunks(gateway: Gateway) -> None:
     """The same for a chunked body."""
     with gateway.connect() as client:
-        client.send(
-            b"POST /e HTTP/1.1\r\nHost: a\r\nExpect: 100-Continue\r\nTransfer-Encoding: chunked\r\n\r\n"
-        )
+        client.send(b"POST /e HTTP/1.1\r\nHost: a\r\nExpect: 100-Continue\r\nTransfer-Encoding: chunked\r\n\r\n")
         assert client.read_head().status == 100
         answer = client.send(b"5\r\nhello\r\n0\r\n\r\n").read()
         assert json.loads(answer.body)["body"] == "hello"
 
 
 @pytest.mark.parametrize("announced", [b"Content-Length: 1000000", b"Transfer-Encoding: chunked"])
-def test_early_answer_reaches_a_client_that_is_still_sending(
-    gateway: Gateway, upstream: Upstream, announced: bytes
-) -> None:
+def test_early_answer_reaches_a_client_that_is_still_sending(gateway: Gateway, upstream: Upstream, announced: bytes) -> None:
     """The upstream refuses in the middle of the body: its 413 arrives, and the connection ends afterwards."""
 
     def refuse(connection: Connection, seen: Seen) -> bool:

@@ -77,9 +77,7 @@ def incomplete(seen: list[Seen]) -> list[Seen]:
 
 
 @pytest.mark.parametrize("case", INVALID, ids=lambda c: c.name)
-def test_invalid_request_is_refused_and_reaches_no_upstream(
-    gateway: Gateway, upstream: Upstream, case: Case
-) -> None:
+def test_invalid_request_is_refused_and_reaches_no_upstream(gateway: Gateway, upstream: Upstream, case: Case) -> None:
     """The status, a closed connection, the same for every split; no whole request for the upstream."""
     gateway.fetch("/sentinel")
     before, requests = total_bytes(upstream), len(upstream.requests)
@@ -95,9 +93,7 @@ def test_invalid_request_is_refused_and_reaches_no_upstream(
     else:
         assert case.get("upstream") == "incomplete"
         partial = incomplete(upstream.requests[requests:])
-        wait_for(
-            all(upstream.connections[r.connection].ended.is_set for r in partial), "connections cut"
-        )
+        wait_for(all(upstream.connections[r.connection].ended.is_set for r in partial), "connections cut")
         assert not any(r.complete for r in partial)
     assert not any("smuggled" in r.target for r in upstream.requests[requests:])
     assert not upstream.errors
@@ -120,9 +116,7 @@ def check_seen(seen: Seen, expected: Line) -> None:
 
 
 @pytest.mark.parametrize("case", VALID, ids=lambda c: c.name)
-def test_valid_request_arrives_the_same_however_it_is_split(
-    gateway: Gateway, upstream: Upstream, case: Case
-) -> None:
+def test_valid_request_arrives_the_same_however_it_is_split(gateway: Gateway, upstream: Upstream, case: Case) -> None:
     """Statuses, what the upstream sees, and for every split the same answers and not one request more."""
     first = len(upstream.requests)
     [whole] = play(gateway, case, [[case.data]])

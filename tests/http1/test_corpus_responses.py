@@ -111,9 +111,7 @@ def test_invalid_answer_becomes_the_error_page(gateway: Gateway, upstream: Upstr
 
 
 @pytest.mark.parametrize("case", VALID, ids=lambda c: c.name)
-def test_answer_reaches_the_client_the_same_however_it_is_split(
-    gateway: Gateway, upstream: Upstream, case: Case
-) -> None:
+def test_answer_reaches_the_client_the_same_however_it_is_split(gateway: Gateway, upstream: Upstream, case: Case) -> None:
     """Status, body, framing, headers; a cut body never looks whole; only a clean connection is reused."""
     path = f"/{case.name}"
     upstream.on(path, scripted(case))

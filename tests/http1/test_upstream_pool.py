@@ -159,9 +159,7 @@ def test_targets_take_turns(gateway: Gateway, others: list[Upstream]) -> None:
     ("path", "message"),
     [("/dead/x", b"There was a problem proxying the request"), ("/lookup/x", b"Upstream host lookup failed")],
 )
-def test_upstream_that_cannot_be_reached_gives_the_error_page(
-    gateway: Gateway, path: str, message: bytes
-) -> None:
+def test_upstream_that_cannot_be_reached_gives_the_error_page(gateway: Gateway, path: str, message: bytes) -> None:
     """500 with the text of tyk-core 3.5; the client's connection goes on."""
     with gateway.connect() as client:
         for _ in range(2):
@@ -170,9 +168,7 @@ def test_upstream_that_cannot_be_reached_gives_the_error_page(
             assert message in answer.body
 
 
-def test_limit_of_connections_makes_requests_wait_then_refuses(
-    small: Gateway, others: list[Upstream]
-) -> None:
+def test_limit_of_connections_makes_requests_wait_then_refuses(small: Gateway, others: list[Upstream]) -> None:
     """Two run, two wait their turn, the fifth gets 503 at once; the bound shows in the metrics."""
     release = threading.Event()
 
