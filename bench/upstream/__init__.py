@@ -1,0 +1,1 @@
+"""The upstreams that the benchmarks put behind a proxy."""
