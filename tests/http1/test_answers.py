@@ -79,14 +79,15 @@ def test_unclean_path_is_redirected(gateway: Gateway, target: str, location: str
     assert (answer.status, answer.get("Location")) == (301, location)
 
 
-def test_hello_and_ready(gateway: Gateway) -> None:
+@pytest.mark.parametrize("path", ["/hello", "/ready"])
+def test_hello_and_ready(gateway: Gateway, path: str) -> None:
     """Liveness and readiness (tyk-core 8.1)."""
-    for path, description in (("/hello", "Tyk GW"), ("/ready", "Tyk GW Ready")):
-        answer = gateway.fetch(path)
-        assert answer.status == 200
-        health = json.loads(answer.body)
-        assert health["status"] == "pass"
-        assert health["description"] == description
+    answer = gateway.fetch(path)
+    assert answer.status == 200
+    assert answer.get("Content-Type") == "application/json"
+    health = json.loads(answer.body)
+    assert health["status"] == "pass"
+    assert {"version", "description"} <= health.keys()
 
 
 def test_hello_takes_get_alone(gateway: Gateway) -> None:

@@ -93,7 +93,7 @@ def test_invalid_request_is_refused_and_reaches_no_upstream(gateway: Gateway, up
     else:
         assert case.get("upstream") == "incomplete"
         partial = incomplete(upstream.requests[requests:])
-        wait_for(all(upstream.connections[r.connection].ended.is_set for r in partial), "connections cut")
+        wait_for(lambda: all(upstream.connections[r.connection].ended.is_set() for r in partial), "connections cut")
         assert not any(r.complete for r in partial)
     assert not any("smuggled" in r.target for r in upstream.requests[requests:])
     assert not upstream.errors

@@ -105,7 +105,7 @@ def test_invalid_answer_becomes_the_error_page(gateway: Gateway, upstream: Upstr
     used = {r.connection for r in upstream.seen(f"/{case.name}")}
     assert used, "the upstream was never asked"
     wait_for(
-        all(upstream.connections[n].ended.is_set or case.get("then") != "keep" for n in used),
+        lambda: all(upstream.connections[n].ended.is_set() or case.get("then") != "keep" for n in used),
         "the gateway closes the connection",
     )
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.conftest import Start
 from tests.support.gateway import Gateway, api, wait_for
-from tests.support.upstream import Connection, Handler, PeerClosed, Seen, Upstream, echo, head
+from tests.support.upstream import Connection, Handler, PeerClosed, Seen, Upstream, head, reply
 from tests.support.wire import Client, get
 
 UPGRADE = ("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Key: x", "Sec-WebSocket-Version: 13")
@@ -217,7 +217,15 @@ def test_tunnel_has_back_pressure(gateway: Gateway, upstream: Upstream) -> None:
         assert sent[0] < 64 << 20
 
 
-def test_echo_is_used_where_no_tunnel_was_asked_for(gateway: Gateway, upstream: Upstream) -> None:
-    """A plain request on the same gateway."""
-    upstream.on("/plain-again", echo)
-    assert gateway.fetch("/plain-again").status == 200
+def test_closed_tunnels_leave_no_connection_behind(gateway: Gateway, upstream: Upstream) -> None:
+    """Whichever side ends first: after both FINs both connections are gone."""
+    upstream.on("/mirror-end", switch())
+    upstream.on("/upstream-first", reply(ACCEPT, keep=False))
+    for path in ("/mirror-end", "/upstream-first"):
+        with gateway.connect() as client:
+            open_tunnel(client, path)
+            client.half_close()
+            client.expect_end()
+    # the connection that asks is the only one left
+    wait_for(lambda: gateway.metrics()["preforge_connections"] == 1, "client connections end")
+    wait_for(lambda: gateway.metrics()["preforge_active_requests"] == 1, "exchanges end")
