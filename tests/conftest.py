@@ -32,8 +32,6 @@ def start(tmp_path_factory: pytest.TempPathFactory, module_stack: contextlib.Exi
     """Start a gateway that lives as long as the module: start(apis, conf, ...)."""
 
     def starter(apis: list[Json], conf: Json | None = None, **more: Any) -> Gateway:
-        return module_stack.enter_context(
-            running(tmp_path_factory.mktemp("gateway") / "run", apis, conf, **more)
-        )
+        return module_stack.enter_context(running(tmp_path_factory.mktemp("gateway") / "run", apis, conf, **more))
 
     return starter

@@ -67,9 +67,7 @@ def api(api_id: str, listen_path: str, target: str, **more: Any) -> Json:
 class Gateway:
     """One gateway process tree (a master and its workers) over a scratch directory."""
 
-    def __init__(
-        self, directory: Path, apis: list[Json], conf: Json | None = None, *, host: str = "127.0.0.1"
-    ) -> None:
+    def __init__(self, directory: Path, apis: list[Json], conf: Json | None = None, *, host: str = "127.0.0.1") -> None:
         self.directory = directory
         self.apps = directory / "apps"
         self.apps.mkdir(parents=True)
@@ -129,9 +127,7 @@ class Gateway:
             )
         deadline = time.monotonic() + 30
         while not (ready or self.answers)():
-            assert self.process.poll() is None, (
-                f"the gateway stopped: {self.process.returncode}\n{self.log()}"
-            )
+            assert self.process.poll() is None, f"the gateway stopped: {self.process.returncode}\n{self.log()}"
             assert time.monotonic() < deadline, f"the gateway did not get ready:\n{self.log()}"
             time.sleep(0.05)
 
@@ -189,11 +185,7 @@ class Gateway:
     def metrics(self) -> dict[str, float]:
         """Samples of /metrics, `name{labels}` -> value."""
         text = self.fetch("/metrics").body.decode()
-        return {
-            f"{m[1]}{{{m[2]}}}" if m[2] else m[1]: float(m[3])
-            for line in text.splitlines()
-            if (m := SAMPLE.match(line))
-        }
+        return {f"{m[1]}{{{m[2]}}}" if m[2] else m[1]: float(m[3]) for line in text.splitlines() if (m := SAMPLE.match(line))}
 
     def counters(self, word: str) -> float:
         """The sum of all samples of /metrics whose name or labels contain `word`."""

@@ -160,12 +160,8 @@ class Connection:
 class Upstream:
     """The server: a thread for accepting and one per connection."""
 
-    def __init__(
-        self, host: str = "127.0.0.1", *, tls: ssl.SSLContext | None = None, keep_bytes: int = 1 << 22
-    ) -> None:
-        self.listener = socket.create_server(
-            (host, 0), backlog=512, family=socket.AF_INET6 if ":" in host else socket.AF_INET
-        )
+    def __init__(self, host: str = "127.0.0.1", *, tls: ssl.SSLContext | None = None, keep_bytes: int = 1 << 22) -> None:
+        self.listener = socket.create_server((host, 0), backlog=512, family=socket.AF_INET6 if ":" in host else socket.AF_INET)
         self.host = host
         self.port: int = self.listener.getsockname()[1]
         self.connections: list[Connection] = []
@@ -234,9 +230,7 @@ class Upstream:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
 

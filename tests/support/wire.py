@@ -126,9 +126,7 @@ class Client:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
         self.sock.close()
 
     def send(self, data: bytes) -> Self:
@@ -195,9 +193,7 @@ class Client:
         match = STATUS_LINE.fullmatch(status_line)
         if not match:
             raise WireError(f"bad status line {status_line!r}")
-        return Response(
-            int(match[2]), match[3].decode("latin-1"), parse_fields(rest), version=f"1.{int(match[1])}"
-        )
+        return Response(int(match[2]), match[3].decode("latin-1"), parse_fields(rest), version=f"1.{int(match[1])}")
 
     def read_body(self, response: Response, method: str = "GET") -> Response:
         """Read the body that belongs to `response`; Truncated.partial holds what came of a cut one."""
