@@ -33,6 +33,10 @@ SCOPE = (
     "error_templates::per-status-*",
     "error_templates::proxy-error-xml",
     "error_templates::not-found-uses-no-template",
+    "error_templates::generator-header",
+    "gateway_reload::definition-file-added",
+    "gateway_reload::broken-definition-file",
+    "ignore_endpoint_case::listen-path-case",
     "timeouts_breakers::hard-timeout*",
 )
 
