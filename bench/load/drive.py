@@ -1,0 +1,75 @@
+"""One timed load: wrk if it is installed, else our own engine, in a process of its own on given CPUs."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+
+from bench.load.engine import Engine
+
+_TOTAL = re.compile(r"(\d+) requests in")
+_RATE = re.compile(r"Requests/sec:\s+([\d.]+)")
+
+
+class LoadError(Exception):
+    """The load met failures, so its figures mean nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """Requests that were answered as expected, and their rate per second."""
+
+    requests: int
+    rate: float
+
+
+def tool() -> str:
+    """What generates the load."""
+    return "wrk" if shutil.which("wrk") else "bench.load.engine"
+
+
+def drive(port: int, path: str, seconds: float, connections: int, cpus: set[int], tls: bool = False) -> Result:
+    """Load http(s)://127.0.0.1:port/path. Raises LoadError if a request failed or nothing can speak TLS."""
+    wrk = shutil.which("wrk")
+    if wrk:
+        url = f"http{'s' if tls else ''}://127.0.0.1:{port}{path}"
+        command = [wrk, "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", url]
+    elif tls:
+        raise LoadError("the TLS row needs wrk on PATH")
+    else:
+        command = [sys.executable, "-m", "bench.load.drive", str(port), path, str(seconds), str(connections)]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, preexec_fn=lambda: os.sched_setaffinity(0, cpus)
+    )
+    if done.returncode:
+        raise LoadError(done.stderr.strip() or done.stdout.strip())
+    if not wrk:
+        raw = json.loads(done.stdout)
+        if raw["failed"]:
+            raise LoadError(f"failed requests: {raw['failed']}")
+        return Result(raw["requests"], raw["requests"] / seconds)
+    if "Non-2xx" in done.stdout or "Socket errors" in done.stdout:
+        raise LoadError(done.stdout)
+    total, rate = _TOTAL.search(done.stdout), _RATE.search(done.stdout)
+    if total is None or rate is None:
+        raise LoadError(f"wrk printed something unexpected:\n{done.stdout}")
+    return Result(int(total[1]), float(rate[1]))
+
+
+def main(port: int, path: str, seconds: float, connections: int) -> None:
+    """Load with our engine and print JSON."""
+    request = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode()
+    engine = Engine("127.0.0.1", port, [(request, (), -1)], connections)
+    engine.run(seconds)
+    counters = engine.counters()
+    failed = {kind: count for kind, count in counters["failures"].items() if count}
+    print(json.dumps({"requests": counters["requests"], "failed": failed}))
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), sys.argv[2], float(sys.argv[3]), int(sys.argv[4]))
