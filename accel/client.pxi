@@ -54,10 +54,10 @@ cdef class Client(Timed):
         if self.secure or self.state == C_HEAD or self.state == C_LINGER or self.state == C_CLOSED:
             return False
         if self.state == C_TUNNEL:
-            if self.x.up is not None and self.x.up.transport.can_write_eof():
+            if self.x.up is not None and not self.x.up.eof and self.x.up.transport.can_write_eof():
                 self.x.up.transport.write_eof()
                 return True
-            return False
+            return False                # both sides have finished
         if self.state == C_BODY:
             return False                # the rest of the body will not come
         return True                     # a half-closed client still wants its answer

@@ -21,6 +21,7 @@ cdef class Exchange:
         self.target = None
         self.body = None
         self.body_parts = None
+        self.trailer = None
         self.state = None
         self.inflate = None
         self.inflate_rest = None
@@ -200,6 +201,8 @@ cdef class Exchange:
         cdef bytes query = self.query
         if head.nominated:
             head.drop_nominated()
+        if gw.id_upstream:
+            head.drop_name(gw.id_header)
         out.reserve(head.size + PyBytes_GET_SIZE(self.path) + PyBytes_GET_SIZE(query) + 512)
         out.add(self.method)
         out.put(" ", 1)
@@ -281,13 +284,14 @@ cdef class Exchange:
             gw.out.add(self.body)
             self.body_sent = True
         u.transport.write(gw.out.take())
-        if held is not None:
+        if held is not None or (self.body_done and self.body_chunked and self.body is None):
+            held = held or []
             self.body_parts = None
             self.body_held = 0
             for piece in held:
                 self._send_body(piece)
             if self.body_done and self.body is None:
-                self._send_end(None)
+                self._send_end(self.trailer)
             self.client.resume()
         return 0
 
@@ -325,7 +329,8 @@ cdef class Exchange:
             self.body_parts = None
             return self.run()
         if self.up is not None and self.body_parts is None and self.stage < X_ANSWERED:
-            self._send_end(trailer)
+            return self._send_end(trailer)
+        self.trailer = trailer
         return 0
 
     cdef int _send_body(self, bytes piece) except -1:
@@ -524,7 +529,8 @@ cdef class Exchange:
     cdef int _write_tail(self) except -1:
         """Request id, Connection, end of head."""
         cdef Buffer out = self.gw.out
-        if self.gw.id_response:
+        if self.gw.id_response and self.res.lookup(PyBytes_AS_STRING(self.gw.id_header),
+                                                   PyBytes_GET_SIZE(self.gw.id_header)) < 0:
             out.add(self.gw.id_header)
             out.put(": ", 2)
             out.add(self.request_id)
@@ -585,6 +591,9 @@ cdef class Exchange:
         return 0
 
     cdef int _broken_body(self) except -1:
+        if self.bytes_out == 0 and self.gw.out.size:
+            self.gw.out.size = 0        # the head has not left yet: the error page can take its place
+            self.status = 0
         if self.status == 0:
             self.stage = X_SENT
             self.defer_head = False

@@ -150,7 +150,7 @@ cdef class Upstream(Timed):
     cdef int body                           # BODY_* of the response
     cdef int served                         # exchanges before this one
     cdef int informational
-    cdef bint in_body, keep, write_paused, read_paused, lost
+    cdef bint in_body, keep, write_paused, read_paused, lost, eof
     cdef int attach(self, Exchange x) except -1
     cdef int detach(self, bint reusable) except -1
     cdef int abort(self) except -1
@@ -177,6 +177,7 @@ cdef class Exchange:
     cdef public object state                # whatever steps want to hand on
     cdef list body_parts                    # collected or not yet sendable body
     cdef Py_ssize_t body_held
+    cdef bytearray trailer                  # of a request body that was complete before there was an upstream
     cdef int64_t body_read
     cdef readonly bytes body                # whole request body, if the plan needs it
     cdef Target target

@@ -30,7 +30,8 @@ cdef class Upstream(Timed):
     def eof_received(self):
         cdef Exchange x = self.x
         if x is not None and x.stage == X_TUNNEL:
-            if x.client.transport is not None and x.client.transport.can_write_eof():
+            self.eof = True
+            if x.client.transport is not None and not x.client.eof and x.client.transport.can_write_eof():
                 x.client.transport.write_eof()
                 return True
         return False
@@ -52,7 +53,10 @@ cdef class Upstream(Timed):
             self.x = None
             x.up = None
             if x.stage == X_TUNNEL:
-                x.client.abort() if exc is not None else x.client.transport.close()
+                if exc is not None:
+                    x.client.abort()
+                elif x.client.transport is not None:
+                    x.client.transport.close()
             else:
                 self.gw.g[G_UPSTREAM_RESETS] += 1
                 x.upstream_failed(E_RESET, exc)

@@ -95,6 +95,7 @@ class WorkerServer:
             ctx.counters, lambda: self._names, ctx.request_reload, product_version()
         )
         self._servers: list[asyncio.Server] = []
+        self._handshake = max(0.1, float(config.preforge.timeouts.head))
         self._backlog = max(1, config.preforge.backlog)  # uvloop calls listen() again
         self._tls = server_context(config.http_server_options) if config.http_server_options.use_ssl else None
         self._flusher: asyncio.TimerHandle | None = None
@@ -154,7 +155,10 @@ class WorkerServer:
         for name, sock in sockets.items():
             gateway = self.control if name == "control" else self.main
             tls = self._tls if name == "main" else None
-            server = await self._loop.create_server(gateway.client, sock=sock, ssl=tls, backlog=self._backlog)
+            timeout = {"ssl_handshake_timeout": self._handshake} if tls is not None else {}
+            server = await self._loop.create_server(
+                gateway.client, sock=sock, ssl=tls, backlog=self._backlog, **timeout
+            )
             self._servers.append(server)
 
     async def drain(self, grace: float) -> None:

@@ -609,6 +609,8 @@ class Master:
             log.info("stopping")
             self._notifier.stopping()
             self._stopping = True
+            for sock in self._listeners.all():
+                sock.close()  # new connections are refused at once instead of waiting in a queue nobody serves
             grace = self._limits.drain_timeout
             self._stop_at = time.monotonic() + grace + self._limits.drain_delay + ABORT_GRACE
             for slot in self._slots:
