@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 CONF   ?= tyk.conf.example
-SOURCES := $(wildcard accel/*.pyx accel/*.pxd accel/*.pxi accel/*.h bench/*.pyx) setup.py pyproject.toml
+SOURCES := $(wildcard accel/*.pyx accel/*.pxd accel/*.pxi accel/*.h bench/*.pxd bench/*/*.pyx) setup.py pyproject.toml
 
 .DEFAULT_GOAL := help
 .PHONY: help build run test lint bench-proxy soak docs clean
@@ -44,4 +44,4 @@ docs: build  ## regenerate the options reference and tyk.conf.example
 	$(BIN)/python -m core.config.render
 
 clean:  ## remove everything that make made
-	rm -rf $(VENV) build *.egg-info accel/*.so bench/*.so
+	rm -rf $(VENV) build *.egg-info accel/*.so bench/*/*.so

@@ -27,7 +27,7 @@ def extensions() -> list[Extension]:
             [str(source.relative_to(ROOT))],
             depends=[
                 str(p.relative_to(ROOT))
-                for p in source.parent.glob("*")
+                for p in (*source.parent.glob("*"), *source.parents[1].glob("*.pxd"))
                 if p.suffix in {".pxd", ".pxi", ".h"}
             ],
             include_dirs=[str(source.parent.relative_to(ROOT))],

@@ -61,9 +61,10 @@ class Child:
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,
-                preexec_fn=(lambda: os.sched_setaffinity(0, cpus)) if cpus else None,
             )
         self.pid = self.process.pid
+        if cpus:
+            os.sched_setaffinity(self.pid, cpus)
 
     def wait_port(self, port: int, seconds: float = 60.0) -> None:
         """Wait until the process listens. Raises StartError."""

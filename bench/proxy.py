@@ -134,7 +134,7 @@ def stamp(binary: str) -> str:
 def table(rows: list[Figures]) -> str:
     """The figures as Markdown."""
     lines = [
-        "| row | nginx us/request | Preforge us/request | ratio (lowest-highest pair) | nginx requests/s | Preforge requests/s |",
+        "| row | nginx us/request | Preforge us/request | ratio (lowest-highest pair) | nginx req/s | Preforge req/s |",
         "|---|---|---|---|---|---|",
     ]
     for r in rows:

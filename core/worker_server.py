@@ -155,9 +155,9 @@ class WorkerServer:
         for name, sock in sockets.items():
             gateway = self.control if name == "control" else self.main
             tls = self._tls if name == "main" else None
-            timeout = {"ssl_handshake_timeout": self._handshake} if tls is not None else {}
+            handshake = self._handshake if tls is not None else None
             server = await self._loop.create_server(
-                gateway.client, sock=sock, ssl=tls, backlog=self._backlog, **timeout
+                gateway.client, sock=sock, ssl=tls, backlog=self._backlog, ssl_handshake_timeout=handshake
             )
             self._servers.append(server)
 

@@ -56,7 +56,7 @@ class HandOver:
 
 def preflight(arguments: list[str]) -> str:
     """Prove in a fresh interpreter that the code on disk loads the configuration. Returns an error text or ""."""
-    command = [sys.executable, "-m", "core", "preflight", *arguments]
+    command = [sys.executable, "-P", "-m", "core", "preflight", *arguments]
     try:
         done = subprocess.run(
             command,
@@ -102,7 +102,7 @@ def execute(hand_over: HandOver, arguments: list[str]) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     try:
-        os.execve(sys.executable, [sys.executable, "-m", "core", "start", *arguments], environ)
+        os.execve(sys.executable, [sys.executable, "-P", "-m", "core", "start", *arguments], environ)
     finally:
         os.close(fd)
 
