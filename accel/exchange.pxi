@@ -732,6 +732,8 @@ cdef class Exchange:
         cdef int64_t total = now_us() - self.started_us
         cdef Plan plan = self.plan
         cdef int at
+        if self.target is not None and self.up is None and self.target.origin.waiters:
+            self.target.origin.forget(self)
         self.serial += 1
         gw.g[G_ACTIVE_REQUESTS] -= 1
         gw.g[G_BYTES_OUT] += self.bytes_out

@@ -134,6 +134,8 @@ cdef class Origin:
     cdef int hand_on(self, Upstream u) except -1
     cdef int connect_for(self, Exchange x) except -1
     cdef int next_waiter(self) except -1
+    cdef int forget(self, Exchange x) except -1
+    cdef int closed(self) except -1
 
 
 cdef class Upstream(Timed):
@@ -151,6 +153,7 @@ cdef class Upstream(Timed):
     cdef int served                         # exchanges before this one
     cdef int informational
     cdef bint in_body, keep, write_paused, read_paused, lost, eof
+    cdef bint counted                       # in Origin.open: from the end of connecting to connection_lost
     cdef int attach(self, Exchange x) except -1
     cdef int detach(self, bint reusable) except -1
     cdef int abort(self) except -1

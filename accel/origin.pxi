@@ -51,8 +51,7 @@ cdef class Origin:
             )
         except (OSError, asyncio.TimeoutError, ssl_module.CertificateError) as error:
             gw.g[G_UPSTREAM_CONNECT_ERRORS] += 1
-            self.open -= 1
-            gw.g[G_UPSTREAM_CONNECTIONS] -= 1
+            self.closed()
             if isinstance(error, (TimeoutError, asyncio.TimeoutError)):
                 kind = E_TIMEOUT
             elif isinstance(error, socket_module.gaierror):
@@ -65,9 +64,12 @@ cdef class Origin:
             return
         u = <Upstream>protocol
         gw.g[G_UPSTREAM_CONNECTS] += 1
+        u.counted = not u.lost
         if u.lost:
+            self.closed()
             if x.serial == serial and x.stage == X_CONNECT:
                 x.upstream_failed(E_RESET, None)
+            self.next_waiter()
         elif x.serial == serial and x.stage == X_CONNECT:
             u.attach(x)
         else:
@@ -97,6 +99,20 @@ cdef class Origin:
             self.gw.g[G_UPSTREAM_WAITERS] -= 1
             if x.serial == <uint64_t>serial and x.stage == X_CONNECT:
                 return self.connect_for(x)
+        return 0
+
+    cdef int closed(self) except -1:
+        """A connection, or the attempt at one, is no more."""
+        self.open -= 1
+        self.gw.g[G_UPSTREAM_CONNECTIONS] -= 1
+        return 0
+
+    cdef int forget(self, Exchange x) except -1:
+        """An exchange does not wait any longer."""
+        cdef object place = (x, x.serial)
+        if place in self.waiters:
+            self.waiters.remove(place)
+            self.gw.g[G_UPSTREAM_WAITERS] -= 1
         return 0
 
     def close_idle(self):

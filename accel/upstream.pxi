@@ -41,8 +41,9 @@ cdef class Upstream(Timed):
         self.lost = True
         self.deadline = 0
         self.transport = None
-        self.gw.g[G_UPSTREAM_CONNECTIONS] -= 1
-        self.origin.open -= 1
+        if self.counted:
+            self.counted = False
+            self.origin.closed()
         if x is None:
             if self in self.origin.idle:
                 self.origin.idle.remove(self)

@@ -67,7 +67,7 @@ def static(folder: Path, port: int) -> Path:
 
 
 def proxy(folder: Path, port: int, upstream: int, workers: int = 1, tls: tuple[str, str] | None = None) -> Path:
-    """Configuration of the proxy: kept upstream connections, X-Forwarded-For, no access log."""
+    """Configuration of the proxy: kept upstream connections, X-Forwarded-For, no access log, buffers for 100 KB bodies."""
     secure = f"ssl_certificate {tls[0]}; ssl_certificate_key {tls[1]};" if tls else ""
     return _wrap(
         folder,
@@ -80,6 +80,9 @@ def proxy(folder: Path, port: int, upstream: int, workers: int = 1, tls: tuple[s
     location /api/ {{
       proxy_pass http://up/;
       proxy_http_version 1.1;
+      proxy_buffer_size 16k;
+      proxy_buffers 16 16k;
+      proxy_max_temp_file_size 0;
       proxy_set_header Connection "";
       proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
     }}

@@ -34,6 +34,7 @@ class Row:
 
     name: str
     path: str = "/api/x"
+    body_bytes: int = 13
     workers: int = 1
     definitions: int = 1
     tls: bool = False
@@ -41,8 +42,8 @@ class Row:
 
 ROWS = {
     "small": Row("keyless, 13 bytes"),
-    "1k": Row("keyless, 1 KB body", "/api/1k"),
-    "100k": Row("keyless, 100 KB body", "/api/100k"),
+    "1k": Row("keyless, 1 KB body", "/api/1k", 1024),
+    "100k": Row("keyless, 100 KB body", "/api/100k", 102400),
     "apis": Row("keyless, 10,000 definitions", definitions=10000),
     "tls": Row("keyless, TLS in front", tls=True),
     "workers": Row("keyless, 2 workers on 2 CPUs", workers=2),
@@ -96,7 +97,7 @@ def measure(row: Row, folder: Path, binary: str, upstream: int, seconds: float, 
         for number in range(rounds + 1):
             for which in (0, 1):
                 before = cpu_seconds(children[which].pid)
-                result = drive(ports[which], row.path, seconds, CONNECTIONS, last, row.tls)
+                result = drive(ports[which], row.path, seconds, CONNECTIONS, last, row.body_bytes, row.tls)
                 spent = cpu_seconds(children[which].pid) - before
                 if number:  # the first pair warms up
                     samples[which].append((spent / result.requests * 1e6, result.rate))

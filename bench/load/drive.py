@@ -14,6 +14,8 @@ from bench.load.engine import Engine
 
 _TOTAL = re.compile(r"(\d+) requests in")
 _RATE = re.compile(r"Requests/sec:\s+([\d.]+)")
+_READ = re.compile(r", ([\d.]+)([KMGT]?)B read")
+_UNITS = {"": 1.0, "K": 2.0**10, "M": 2.0**20, "G": 2.0**30, "T": 2.0**40}
 
 
 class LoadError(Exception):
@@ -33,8 +35,13 @@ def tool() -> str:
     return "wrk" if shutil.which("wrk") else "bench.load.engine"
 
 
-def drive(port: int, path: str, seconds: float, connections: int, cpus: set[int], tls: bool = False) -> Result:
-    """Load http(s)://127.0.0.1:port/path. Raises LoadError if a request failed or nothing can speak TLS."""
+def drive(
+    port: int, path: str, seconds: float, connections: int, cpus: set[int], body_bytes: int, tls: bool = False
+) -> Result:
+    """Load http(s)://127.0.0.1:port/path, whose answers have a body of body_bytes.
+
+    Raises LoadError if a request failed, answers were too short, or nothing can speak TLS.
+    """
     wrk = shutil.which("wrk")
     if wrk:
         url = f"http{'s' if tls else ''}://127.0.0.1:{port}{path}"
@@ -42,7 +49,7 @@ def drive(port: int, path: str, seconds: float, connections: int, cpus: set[int]
     elif tls:
         raise LoadError("the TLS row needs wrk on PATH")
     else:
-        command = [sys.executable, "-m", "bench.load.drive", str(port), path, str(seconds), str(connections)]
+        command = [sys.executable, "-m", "bench.load.drive", str(port), path, str(seconds), str(connections), str(body_bytes)]
     done = subprocess.run(
         command, capture_output=True, text=True, check=False, preexec_fn=lambda: os.sched_setaffinity(0, cpus)
     )
@@ -58,13 +65,16 @@ def drive(port: int, path: str, seconds: float, connections: int, cpus: set[int]
     total, rate = _TOTAL.search(done.stdout), _RATE.search(done.stdout)
     if total is None or rate is None:
         raise LoadError(f"wrk printed something unexpected:\n{done.stdout}")
+    read = _READ.search(done.stdout)
+    if read is None or float(read[1]) * _UNITS[read[2]] < 0.99 * body_bytes * int(total[1]):
+        raise LoadError(f"the answers were shorter than {body_bytes} bytes:\n{done.stdout}")
     return Result(int(total[1]), float(rate[1]))
 
 
-def main(port: int, path: str, seconds: float, connections: int) -> None:
+def main(port: int, path: str, seconds: float, connections: int, body_bytes: int) -> None:
     """Load with our engine and print JSON."""
     request = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode()
-    engine = Engine("127.0.0.1", port, [(request, (), -1)], connections)
+    engine = Engine("127.0.0.1", port, [(request, (), body_bytes)], connections)
     engine.run(seconds)
     counters = engine.counters()
     failed = {kind: count for kind, count in counters["failures"].items() if count}
@@ -72,4 +82,4 @@ def main(port: int, path: str, seconds: float, connections: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2], float(sys.argv[3]), int(sys.argv[4]))
+    main(int(sys.argv[1]), sys.argv[2], float(sys.argv[3]), int(sys.argv[4]), int(sys.argv[5]))
