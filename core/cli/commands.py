@@ -38,7 +38,7 @@ def _config(options: argparse.Namespace) -> tuple[Any, str] | int:
     except ConfigError as error:
         return _fail(str(error))
     config = loaded.config
-    return config, default_path(config.preforge.control_socket, config.pid_file_location, loaded.path)
+    return config, default_path(config.preforge.control_socket, options.pid_file or config.pid_file_location, loaded.path)
 
 
 def _ask(options: argparse.Namespace, verb: str) -> tuple[Any, dict[str, Any]] | int:

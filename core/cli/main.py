@@ -26,6 +26,7 @@ def build_parser() -> argparse.ArgumentParser:
             found.add_argument(
                 "--conf", metavar="FILE", help="configuration; without it ./tyk.conf, then /etc/tyk/tyk.conf"
             )
+            found.add_argument("--pid-file", metavar="FILE", help="instead of pid_file_location")
         return found
 
     for name, function, text in (
@@ -41,7 +42,9 @@ def build_parser() -> argparse.ArgumentParser:
         found.add_argument(
             "--daemon", action="store_true", help="run in the background; return when it serves"
         )
-        found.add_argument("--pid-file", metavar="FILE", help="instead of pid_file_location")
+        found.add_argument(
+            "--log-file", metavar="FILE", help="with --daemon: where the log goes (default preforge.log beside the pid file)"
+        )
         found.add_argument("--debug", action="store_true", help="log everything")
     verb("stop", commands.stop, "let a running gateway finish its requests and end")
     verb("reload", commands.reload, "read configuration and definitions anew, without dropping a connection")

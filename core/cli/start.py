@@ -8,6 +8,7 @@ import logging
 import os
 import resource
 import sys
+from pathlib import Path
 
 from core.config import ConfigError
 from core.gateway import GatewayApp, set_up_logging
@@ -19,8 +20,6 @@ from core.process.master import BootError, Master
 from core.process.pidfile import PidFileError
 
 log = logging.getLogger("preforge")
-
-SPARE_DESCRIPTORS = 256
 
 
 def _fail(text: str) -> int:
@@ -37,7 +36,13 @@ def start(options: argparse.Namespace) -> int:
             sys.stderr.write(finding.render() + "\n")
         return _fail("the configuration cannot be used")
     pid_file = options.pid_file or app.config.pid_file_location
-    signal_ready = _daemonize() if options.daemon and upgrade.STATE_VARIABLE not in os.environ else None
+    signal_ready = None
+    if options.daemon and upgrade.STATE_VARIABLE not in os.environ:
+        beside = str(Path(pid_file).with_name("preforge.log")) if pid_file else os.devnull
+        try:
+            signal_ready = _daemonize(options.log_file or beside)
+        except OSError as error:
+            return _fail(f"--log-file: {error}")
     set_up_logging(app.config)
     if options.debug:
         logging.getLogger().setLevel(logging.DEBUG)
@@ -72,7 +77,7 @@ def _raise_limits(connections: int) -> None:
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != resource.RLIM_INFINITY and soft < 2 * connections + SPARE_DESCRIPTORS:
+    if soft != resource.RLIM_INFINITY and soft < 2 * connections:
         log.warning(
             "the limit of %d open files is below what %d connections need (ulimit -n, LimitNOFILE)",
             soft,
@@ -80,27 +85,35 @@ def _raise_limits(connections: int) -> None:
         )
 
 
-def _daemonize() -> _Ready:
-    """Go on in the background; the command returns when the gateway is ready, or has failed."""
+def _daemonize(log_path: str) -> _Ready:
+    """Go on in the background; the command returns when the gateway is ready, or has failed and said why.
+
+    Output goes to the log file from here on, so that nothing of the caller's stays open. Raises OSError if it cannot
+    be opened.
+    """
+    output = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640)
+    start_of_log = os.fstat(output).st_size
     read_end, write_end = os.pipe()
-    pid = os.fork()
-    if pid:
+    if os.fork():
         os.close(write_end)
         with os.fdopen(read_end, "rb") as pipe:
             ok = pipe.read(1) == b"1"
-        if ok:
-            os._exit(0)
-        _, status = os.waitpid(pid, os.WNOHANG)
-        os._exit(os.waitstatus_to_exitcode(status) or 1 if os.WIFEXITED(status) else 1)
+        if not ok:
+            with open(log_path, "rb") as log_file:
+                log_file.seek(start_of_log)
+                sys.stderr.write(log_file.read(65536).decode(errors="replace"))
+            sys.stderr.flush()
+        os._exit(0 if ok else 1)
     os.close(read_end)
     os.setsid()
     if os.fork():
         os._exit(0)
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 0)
-    os.dup2(null, 1)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
     os.close(null)
-    os.set_inheritable(write_end, False)
+    os.close(output)
     return _Ready(write_end)
 
 
