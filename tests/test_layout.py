@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,12 +38,13 @@ MACHINE_PATH = re.compile(r"(?<![\w.])/(?:work|home/\w+|Users/\w+)/")
 
 
 def tracked() -> list[Path]:
-    """Files under version control, or every file where there is no repository."""
-    ran = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=False)
-    if ran.returncode == 0 and ran.stdout:
-        return [p for name in ran.stdout.decode().split("\0") if name and (p := ROOT / name).is_file()]
-    hidden = {".venv", "build", ".git", "__pycache__"}
-    return [p for p in ROOT.rglob("*") if p.is_file() and not hidden & set(p.relative_to(ROOT).parts)]
+    """Files under version control; without git, every file that no tool made."""
+    if shutil.which("git"):
+        ran = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=False)
+        if ran.returncode == 0 and ran.stdout:
+            return [p for name in ran.stdout.decode().split("\0") if name and (p := ROOT / name).is_file()]
+    made = re.compile(r"(?:^|/)(?:\.(?!ci/)[^/]*|build|__pycache__|[^/]*\.egg-info)/|\.(?:so|c|pyc|o)$")
+    return [p for p in ROOT.rglob("*") if p.is_file() and not made.search(p.relative_to(ROOT).as_posix())]
 
 
 FILES = tracked()
