@@ -12,7 +12,15 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
 
-from core.config import table_accepted, table_preforge, table_tyk
+from core.config import (
+    table_accepted,
+    table_analytics,
+    table_events,
+    table_keys,
+    table_preforge,
+    table_store,
+    table_tyk,
+)
 from core.config.gojson import Anything, Bool, Int, ListOf, MapOf, Num, Obj, Schema, Str
 
 Effect = Literal["swap", "restart"]
@@ -39,6 +47,7 @@ ENVIRONMENT = {
     "suppress_default_org_store": "SUPRESSDEFAULTORGSTORE",
     "oas_config": "OAS",
 }
+TABLES = (table_tyk, table_store, table_keys, table_analytics, table_events, table_preforge, table_accepted)
 SCALARS: dict[str, Schema] = {
     "str": Str(), "int": Int(), "num": Num(), "bool": Bool(), "port": Int(), "any": Anything(), "cidr": Str(),
     "cert": Obj({"domain_name": Str(), "cert_file": Str(), "key_file": Str()}),
@@ -105,8 +114,8 @@ def _line(text: str) -> Option:
 def options() -> dict[str, Option]:
     """All options by path, in the order of the tables."""
     found: dict[str, Option] = {}
-    for source in (table_tyk.TEXT, table_preforge.TEXT, table_accepted.TEXT):
-        for line in source.strip().splitlines():
+    for table in TABLES:
+        for line in table.TEXT.strip().splitlines():
             option = _line(line)
             if option.path in found:
                 raise ValueError(f"option {option.path} stands twice in the tables")

@@ -4,7 +4,6 @@ Columns as in table.py.
 """
 
 TEXT = """
-node_secret | str |  | restart | ignored | Signs notifications between nodes.
 db_app_conf_options.connection_string | str |  | restart | ignored | Address of the Dashboard.
 db_app_conf_options.connection_timeout | int |  | restart | ignored | Seconds to connect to the Dashboard.
 db_app_conf_options.node_is_segmented | bool |  | restart | ignored | Load only APIs with the tags of this node from the Dashboard.
@@ -35,64 +34,17 @@ session_update_buffer_size | any |  | restart | ignored | Old option without eff
 reload_wait_time | any |  | restart | ignored | Old name of reload_interval.
 use_ssl_le | any |  | restart | ignored | Old option without effect.
 http_server_options.override_defaults | any |  | restart | ignored | Old option without effect.
-allow_insecure_configs | bool |  | swap | accepted | Accept unsigned notifications.
 public_key_path | str |  | swap | accepted | Public key that verifies notifications and bundles.
 allow_remote_config | bool |  | swap | accepted | Let the configuration come from outside.
 enable_config_inspection | bool |  | swap | accepted | Serve /config and /env to holders of the secret.
-version_header | str |  | swap | accepted | Response header that carries the version of the API.
-suppress_redis_signal_reload | bool |  | swap | accepted | Do not listen to notifications.
-reload_interval | int |  | swap | accepted | Least seconds between reloads.
 security | {any} |  | swap | accepted | Certificates of listeners and upstreams, pinned keys, expiry monitor.
 external_services | {any} |  | swap | accepted | Proxies and client certificates for outgoing calls of the gateway itself.
 dns_cache.enabled | bool |  | swap | accepted | Cache look-ups of upstream names.
 dns_cache.ttl | int |  | swap | accepted | Seconds that a look-up is kept.
 dns_cache.multiple_ips_handle_strategy | str |  | swap | accepted | Which of several addresses is used.
-policies.policy_source | str |  | swap | accepted | Where policies come from.
-policies.policy_connection_string | str |  | swap | accepted | Address of the Dashboard for policies.
-policies.policy_record_name | str |  | swap | accepted | File with all policies.
-policies.policy_path | str |  | swap | accepted | Directory with one file per policy.
-policies.allow_explicit_policy_id | bool |  | swap | accepted | Take policy ids from the file.
-allow_unsafe_policy_ids | bool |  | swap | accepted | Do not check the characters of policy ids.
-analytics_storage | {any} |  | swap | accepted | Store of its own for analytics.
-cache_storage | {any} |  | swap | accepted | Store of its own for cached responses.
-rate_limiter_storage | {any} |  | swap | accepted | Store of its own for rate limits.
-enable_rate_limiter_storage | bool |  | swap | accepted | Use rate_limiter_storage.
-enable_separate_analytics_store | bool |  | swap | accepted | Use analytics_storage.
-enable_separate_cache_store | bool |  | swap | accepted | Use cache_storage.
-hash_keys | bool |  | swap | accepted | Store keys as hashes.
-hash_key_function | str |  | swap | accepted | How keys are hashed.
-hash_key_function_fallback | [str] |  | swap | accepted | Older ways of hashing that are still looked up.
-basic_auth_hash_key_function | str |  | swap | accepted | How passwords are hashed.
-enable_hashed_keys_listing | bool |  | swap | accepted | List the hashes of keys.
-min_token_length | int |  | swap | accepted | Shortest key that is looked up.
-disable_key_actions_by_username | bool |  | swap | accepted | Do not address keys by user name.
-allow_master_keys | bool |  | swap | accepted | Let a key without access rights open every API.
-enable_key_logging | bool |  | swap | accepted | Write whole keys to the log.
-local_session_cache.disable_cached_session_state | bool |  | swap | accepted | Do not cache sessions.
-local_session_cache.cached_session_timeout | int |  | swap | accepted | Seconds that a session is cached.
-local_session_cache.cached_session_eviction | int |  | swap | accepted | Seconds between clean-ups of cached sessions.
-force_global_session_lifetime | bool |  | swap | accepted | Use global_session_lifetime for every key.
-global_session_lifetime | int |  | swap | accepted | Seconds that a key is kept.
-session_lifetime_respects_key_expiration | bool |  | swap | accepted | Keep a key at least until it expires.
-suppress_default_org_store | bool |  | swap | accepted | Do not fall back to a store for all organisations.
-enable_fixed_window_rate_limiter | bool |  | swap | accepted | Count rate limits in fixed windows in the store.
-enable_sentinel_rate_limiter | bool |  | swap | accepted | Count rate limits in the store, off the request's way.
-enable_redis_rolling_limiter | bool |  | swap | accepted | Count rate limits in a rolling window in the store.
-enable_non_transactional_rate_limiter | bool |  | swap | accepted | Use a pipeline instead of a transaction for that.
-enable_rate_limit_smoothing | bool |  | swap | accepted | Let limits grow and shrink step by step.
-drl_notification_frequency | int |  | swap | accepted | Seconds between load reports of nodes.
-drl_threshold | num |  | swap | accepted | Rates below this use the store.
-drl_enable_sentinel_rate_limiter | bool |  | swap | accepted | Use the sentinel limiter for those.
-rate_limit_response_headers | str |  | swap | accepted | What X-RateLimit headers report.
 enable_leaky_bucket_rate_limiter | bool |  | swap | accepted | Use a leaky bucket.
 enable_token_bucket_rate_limiter | bool |  | swap | accepted | Use a token bucket.
 enable_sliding_window_rate_limiter | bool |  | swap | accepted | Use a sliding window.
-enforce_org_quotas | bool |  | swap | accepted | Enforce quotas of organisations.
-enforce_org_data_age | bool |  | swap | accepted | Let analytics of an organisation expire.
-enforce_org_data_detail_logging | bool |  | swap | accepted | Record details where the organisation asks for it.
-experimental_process_org_off_thread | bool |  | swap | accepted | Check organisations off the request's way.
-monitor | {any} |  | swap | accepted | Webhooks that fire when quotas run low.
-event_handlers | {any} |  | swap | accepted | Handlers of the gateway's own events.
 oauth_token_expire | int |  | swap | accepted | Seconds until an access token expires.
 oauth_refresh_token_expire | int |  | swap | accepted | Seconds until a refresh token expires.
 oauth_token_expired_retain_period | int |  | swap | accepted | Seconds that expired tokens are listed.
@@ -100,12 +52,6 @@ oauth_redirect_uri_separator | str |  | swap | accepted | Separates several redi
 oauth_error_status_code | int |  | swap | accepted | Status of OAuth errors.
 jwks.cache.timeout | int |  | swap | accepted | Seconds that key sets are cached.
 jwt_ssl_insecure_skip_verify | bool |  | swap | accepted | Do not verify certificates when key sets are fetched.
-enable_analytics | bool |  | swap | accepted | Record requests.
-analytics_config | {any} |  | swap | accepted | What is recorded and how long it is kept.
-track_404_logs | bool |  | swap | accepted | Record requests that no API answers.
-health_check.enable_health_checks | bool |  | swap | accepted | Keep numbers for /tyk/health.
-health_check.health_check_value_timeouts | int |  | swap | accepted | Seconds that those numbers cover.
-liveness_check.check_duration | int |  | swap | accepted | Nanoseconds between probes of the store.
 uptime_tests | {any} |  | swap | accepted | Tests of upstreams.
 ports_whitelist | {any} |  | swap | accepted | Ports that APIs may listen on by themselves.
 disable_ports_whitelist | bool |  | swap | accepted | Let APIs listen on any port.
@@ -149,28 +95,4 @@ kv.consul | {any} |  | swap | accepted | Settings of Consul.
 kv.vault | {any} |  | swap | accepted | Settings of Vault.
 kv.stores | {any} |  | swap | accepted | Further stores of secrets.
 oas_config | {any} |  | swap | accepted | Checks of OpenAPI documents.
-storage.host | str |  | swap | accepted | Host of Redis.
-storage.port | port |  | swap | accepted | Port of Redis.
-storage.hosts | {str} |  | swap | accepted | Old form of addrs.
-storage.addrs | [str] |  | swap | accepted | Addresses of Redis, host:port.
-storage.master_name | str |  | swap | accepted | Name of the master that sentinels watch.
-storage.sentinel_password | str |  | swap | accepted | Password of the sentinels.
-storage.username | str |  | swap | accepted | User name in Redis.
-storage.password | str |  | swap | accepted | Password in Redis.
-storage.database | int |  | swap | accepted | Number of the database.
-storage.optimisation_max_idle | int |  | swap | accepted | Idle connections to Redis.
-storage.optimisation_max_active | int |  | swap | accepted | Connections to Redis.
-storage.timeout | int |  | swap | accepted | Seconds to wait for Redis.
-storage.enable_cluster | bool |  | swap | accepted | Redis is a cluster.
-storage.use_ssl | bool |  | swap | accepted | Speak TLS to Redis.
-storage.ssl_insecure_skip_verify | bool |  | swap | accepted | Do not verify the certificate of Redis.
-storage.ca_file | str |  | swap | accepted | Authority that signed it.
-storage.cert_file | str |  | swap | accepted | Client certificate for Redis.
-storage.key_file | str |  | swap | accepted | Its key.
-storage.tls_min_version | str |  | swap | accepted | Lowest TLS version towards Redis.
-storage.tls_max_version | str |  | swap | accepted | Highest TLS version towards Redis.
-storage.iam_auth | {any} |  | swap | accepted | Cloud identities for Redis.
-storage.compress_api_definitions | bool |  | swap | accepted | Compress definitions in Redis.
-storage.compress_policies | bool |  | swap | accepted | Compress policies in Redis.
-storage.max_decompressed_size | int |  | swap | accepted | Bytes of a decompressed value.
 """

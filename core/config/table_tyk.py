@@ -60,5 +60,4 @@ access_logs.template | [str] |  | restart | used | Fields of an access log line;
 override_messages | {any} |  | swap | used | Other texts and codes for messages: {id: {message, code}}.
 secrets | {str} |  | swap | used | Values for secrets:// references.
 kv.file.base_path | str |  | swap | used | Directory of file:// references.
-storage.type | str=,redis,embedded | embedded | restart | accepted | Where keys and counters live: "redis" or "embedded".
 """
