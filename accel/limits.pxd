@@ -1,0 +1,73 @@
+"""Rate windows and quotas in memory that all workers of one node share: layout and C interface.
+
+Ownership. `LimitTable` owns one mapping and one descriptor of a memfd and releases both when it is deallocated. A
+`RateWindow` or `QuotaWindow` holds a reference to its table and remembers the slot it last used; slots are reused, so
+every use compares the slot's key first.
+
+A slot (eight words, one cache line):
+    0, 1  key: 128 bits, (0, 0) for a slot that was never used
+    2     state: start of the window in ms (40 bits) and hits in it (24 bits); BUSY while the slot changes its owner
+    3     how long the slot stays with its owner after `start`, in ms
+    4     quota: what the store said last
+    5     quota: counted here and not yet known to the store (signed)
+    6     quota: end of the period, ms of the monotonic clock; 0 unknown, negative: ask the store again
+    7     not used
+
+Who may write. Words 2 and 5 change by atomic operations of any worker at any time. The others change under one of the
+table's mutexes: quota words under that of their slot, keys under that of all claims. The mutexes are robust, so a
+worker that is killed while it holds one leaves it to the next, which cleans up. A slot changes its owner only when its
+time is over: word 2 is set to BUSY by compare-and-swap, the key is taken away, word 2 gets a new start, the key is written. A worker that still counts for the old owner loses its own
+compare-and-swap, because no two owners ever see the same word 2.
+"""
+
+cimport cython
+from libc.stdint cimport int64_t, uint64_t
+
+cdef enum:
+    # what a window says
+    L_PASS = 0
+    L_BLOCKED = 1
+    L_ASK = 2           # only the store can tell
+    L_FULL = 3          # no slot is free: the limit cannot be checked
+
+
+@cython.final
+cdef class LimitTable:
+    cdef readonly int fd
+    cdef readonly int slots
+    cdef readonly Py_ssize_t size
+    cdef unsigned char* _base
+    cdef uint64_t* _slots
+    cdef uint64_t* slot(self, uint64_t k0, uint64_t k1, int* hint) noexcept nogil
+    cdef uint64_t* claim(self, uint64_t k0, uint64_t k1, int64_t now, int64_t keep, int* hint) noexcept nogil
+    cdef int lock(self, uint64_t* slot) noexcept nogil
+    cdef void unlock(self, uint64_t* slot) noexcept nogil
+    cdef unsigned char* _mutex_of(self, uint64_t* slot) noexcept nogil
+    cdef int lock_claims(self) noexcept nogil
+    cdef void repair(self) noexcept nogil
+    cdef int node_count(self) noexcept nogil
+
+
+@cython.final
+cdef class RateWindow:
+    cdef readonly LimitTable table
+    cdef readonly double rate       # requests in a window; nothing is limited at 0 and below
+    cdef readonly int64_t per       # length of the window, ms
+    cdef readonly int64_t count     # after the last hit
+    cdef readonly int64_t reset     # end of that window, ms of the monotonic clock
+    cdef uint64_t _k0, _k1
+    cdef int _hint
+    cdef int hit(self, int64_t now) except -1
+
+
+@cython.final
+cdef class QuotaWindow:
+    cdef readonly LimitTable table
+    cdef readonly int64_t max
+    cdef readonly int64_t used      # after the last take, as far as it is known
+    cdef readonly int64_t ends      # of the period, ms of the monotonic clock
+    cdef public int64_t pending     # counted by this worker and not yet sent to the store
+    cdef uint64_t _k0, _k1
+    cdef int _hint
+    cdef int take(self, int64_t now) except -1
+    cdef int64_t _margin(self, int64_t unacked) noexcept
