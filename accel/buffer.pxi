@@ -31,9 +31,12 @@ cdef class Buffer:
         return self.put(PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
 
     cdef int number(self, int64_t value) except -1:
-        """Decimal digits of value >= 0."""
+        """Decimal digits."""
         cdef char[24] digits
         cdef int at = 24
+        if value < 0:
+            self.put("-", 1)
+            value = -value
         while True:
             at -= 1
             digits[at] = c"0" + <char>(value % 10)

@@ -23,6 +23,12 @@ cdef class Exchange:
         self.body_parts = None
         self.trailer = None
         self.state = None
+        self.key = None
+        self.grant = None
+        self.limit_max = self.limit_left = self.limit_reset = 0
+        self.limits_known = self.ignored = False
+        self.version = b""
+        self.default_version = None
         self.inflate = None
         self.inflate_rest = None
         self.flag = None
@@ -514,7 +520,8 @@ cdef class Exchange:
             out.put("Content-Type: ", 14)
             out.add(sniff(sample, n if n < 512 else 512))
             out.put("\r\n", 2)
-        out.add(ZERO_LIMITS)
+        if not gw.rate_headers or self.limits_known:
+            self._write_limits()
         if not head.seen & (<uint64_t>1 << F_DATE):
             out.add(gw.date)
         if self.out == OUT_CHUNKED:
@@ -525,6 +532,19 @@ cdef class Exchange:
             out.put("\r\n", 2)
         self._write_tail()
         return 0
+
+    cdef int _write_limits(self) except -1:
+        """X-Ratelimit-*: of the quota, or of the rate (tyk-core 3.7)."""
+        cdef Buffer out = self.gw.out
+        if self.limit_max == 0 and self.limit_left == 0 and self.limit_reset == 0:
+            return out.add(ZERO_LIMITS)
+        out.put("X-Ratelimit-Limit: ", 19)
+        out.number(self.limit_max)
+        out.put("\r\nX-Ratelimit-Remaining: ", 25)
+        out.number(self.limit_left)
+        out.put("\r\nX-Ratelimit-Reset: ", 21)
+        out.number(self.limit_reset)
+        return out.put("\r\n", 2)
 
     cdef int _write_tail(self) except -1:
         """Request id, Connection, end of head."""
@@ -673,6 +693,8 @@ cdef class Exchange:
             out.put(": ", 2)
             out.put(head.at(field.value), field.value_len)
             out.put("\r\n", 2)
+        if self.limits_known:
+            self._write_limits()
         if not head.seen & (<uint64_t>1 << F_DATE):
             out.add(gw.date)
         if status != 204 and status != 304 and status >= 200:
@@ -787,6 +809,34 @@ cdef class Exchange:
     @property
     def answered(self):
         return self.status != 0
+
+    @property
+    def serial_number(self):
+        """Changes when the exchange ends; for `resume`."""
+        return self.serial
+
+    def resume(self, uint64_t serial):
+        """Let a request that a step stopped go on, unless it has ended or been answered meanwhile."""
+        if self.serial == serial and self.stage == X_STEPS and not self.status:
+            self.run()
+
+    def waits(self, uint64_t serial):
+        """Whether the request that had this serial number still waits in its steps."""
+        return self.serial == serial and self.stage == X_STEPS and not self.status
+
+    def note_quota(self):
+        """Take X-Ratelimit-* from the quota that has just counted."""
+        if self.grant is not None and self.grant.quota is not None:
+            note_quota(self, self.grant.quota)
+
+    def mark(self, bytes flag):
+        """Why the gateway answers itself, for the access log (tyk-core 1.3, response flags)."""
+        self.flag = flag
+
+    @property
+    def started_ms(self):
+        """When the request began, ms of the monotonic clock."""
+        return self.started_us // 1000
 
     def header(self, bytes name not None):
         """The first value of a request header, or None."""

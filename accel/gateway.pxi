@@ -6,7 +6,7 @@ DEFAULTS = {
     "drain_idle_ms": 2000, "min_rate": 240, "up_idle_ms": 90000, "connect_ms": 30000, "wait_ms": 5000, "up_age_ms": 0,
     "clean_urls": True, "escape_paths": True, "websockets": False, "close_connections": False, "up_close": False,
     "id_header": b"X-Request-Id", "id_response": True, "id_upstream": False, "id_trust": False,
-    "forward_trailers": False, "generator": b"Preforge", "user_agent": b"Preforge",
+    "forward_trailers": False, "rate_headers": False, "generator": b"Preforge", "user_agent": b"Preforge",
 }
 
 
@@ -67,6 +67,7 @@ cdef class Gateway:
         self.id_response, self.id_upstream = s["id_response"], s["id_upstream"]
         self.id_trust = s["id_trust"]
         self.forward_trailers = s["forward_trailers"]
+        self.rate_headers = s["rate_headers"]
         self.generator = s["generator"]
         self.user_agent = b"User-Agent: " + <bytes>s["user_agent"] + b"\r\n"
 

@@ -20,6 +20,7 @@ from libc.stdint cimport int64_t, uint64_t
 from accel.accesslog cimport AccessLog, AccessRecord
 from accel.chunked cimport ChunkDecoder
 from accel.headers cimport HeadLimits, HeaderBlock
+from accel.limits cimport QuotaWindow, RateWindow
 from accel.router cimport Route, Router
 from accel.shm cimport Region
 from accel.wheel cimport Timed, Wheel
@@ -96,6 +97,44 @@ cdef class Step:
     cdef int run(self, Exchange x) except -1
 
 
+cdef class KeyEntry:
+    """A session in this worker's cache. The cache owns it; exchanges in flight keep it beyond its eviction."""
+    cdef readonly bytes token, name
+    cdef readonly object session
+    cdef public int64_t loaded              # ms of the monotonic clock
+    cdef public bint refreshing
+    cdef readonly dict grants               # Plan.grant_key -> Grant
+    cdef public object record               # what analytics prepared for this key
+    cdef public object raw                  # the session before its policies
+
+
+cdef class Grant:
+    cdef readonly KeyEntry entry
+    cdef readonly int64_t expires           # unix seconds
+    cdef readonly bint inactive
+    cdef readonly object deny, versions, urls
+    cdef readonly RateWindow rate
+    cdef readonly QuotaWindow quota
+    cdef readonly int64_t quota_max, quota_left, quota_renews
+    cdef readonly double throttle_interval
+    cdef readonly int throttle_retries
+    cdef readonly tuple endpoint_rates
+    cdef readonly object data
+
+
+cdef class KeyCache:
+    cdef dict entries                       # prefix + token -> KeyEntry, oldest first
+    cdef dict names                         # KeyEntry.name -> its keys in entries
+    cdef readonly int most
+    cdef readonly int64_t fresh
+    cdef readonly int64_t evicted
+
+
+cdef class TokenSource:
+    cdef readonly bytes header, param, cookie
+    cdef bytes find(self, Exchange x)
+
+
 cdef class Target:
     """Where a plan sends requests. base: path of the target URL without trailing slashes; exact: as configured."""
     cdef readonly Origin origin
@@ -117,6 +156,7 @@ cdef class Plan:
     cdef readonly tuple hard_timeouts       # (method, compiled pattern, ms)
     cdef readonly Plan loop                 # continue with this plan instead of an upstream
     cdef readonly bytes loop_path
+    cdef readonly object grant_key          # plans with the same one share the grants of a session
     cdef int turn
 
 
@@ -177,6 +217,13 @@ cdef class Exchange:
     cdef readonly bytes method
     cdef readonly bytes request_id
     cdef readonly object task               # of a step that waits
+    cdef public KeyEntry key                # whose request it is, None before that is known and without keys
+    cdef public Grant grant
+    cdef public int64_t limit_max, limit_left, limit_reset      # X-Ratelimit-*; reset in unix seconds
+    cdef public bint limits_known           # say them on answers of the gateway itself too
+    cdef readonly bint ignored              # the path list lets it pass without a key
+    cdef readonly bytes version             # name of the API's version, b"" if it is not versioned
+    cdef readonly bytes default_version     # counts for access as well (fallback_to_default), else None
     cdef public object state                # whatever steps want to hand on
     cdef list body_parts                    # collected or not yet sendable body
     cdef Py_ssize_t body_held
@@ -210,6 +257,7 @@ cdef class Exchange:
     cdef int _too_large(self) except -1
     cdef int _too_much(self) except -1
     cdef int _send_end(self, bytearray trailer) except -1
+    cdef int _write_limits(self) except -1
     cdef int _write_tail(self) except -1
     cdef int _broken_body(self) except -1
     cdef int attached(self, Upstream u) except -1
@@ -299,7 +347,7 @@ cdef class Gateway:
     cdef int64_t t_response
     cdef int64_t min_rate
     cdef bint clean_urls, escape_paths, websockets, close_connections, up_close, id_response, id_upstream, id_trust
-    cdef bint forward_trailers, ratelimit_headers
+    cdef bint forward_trailers, rate_headers
     cdef readonly bint draining
     cdef object drained
     cdef object timer

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
 from accel.accesslog import AccessLog
+from accel.limits import QuotaWindow, RateWindow
 from accel.router import Router
 from accel.shm import Region
 
@@ -37,6 +38,23 @@ class Exchange:
     def decoded_path(self) -> bytes: ...
     @property
     def answered(self) -> bool: ...
+    key: KeyEntry | None
+    grant: Grant | None
+    limit_max: int
+    limit_left: int
+    limit_reset: int
+    limits_known: bool
+    ignored: bool
+    version: bytes
+    default_version: bytes | None
+    @property
+    def serial_number(self) -> int: ...
+    @property
+    def started_ms(self) -> int: ...
+    def resume(self, serial: int) -> None: ...
+    def waits(self, serial: int) -> bool: ...
+    def note_quota(self) -> None: ...
+    def mark(self, flag: bytes) -> None: ...
     def header(self, name: bytes) -> bytes | None: ...
     def answer(self, status: int, headers: Iterable[tuple[bytes, bytes]] = (), body: bytes = b"") -> None: ...
     def fail(self, status: int, message: str) -> None: ...
@@ -50,6 +68,110 @@ class HeaderEdit(Step):
 
 class PyStep(Step):
     def __init__(self, function: Callable[[Exchange], Awaitable[None] | None]) -> None: ...
+
+class KeyEntry:
+    token: bytes
+    name: bytes
+    session: Any
+    loaded: int
+    refreshing: bool
+    grants: dict[Any, Grant]
+    record: Any
+    raw: Any
+    def __init__(self, token: bytes, name: bytes, session: Any, loaded_ms: int) -> None: ...
+
+class Grant:
+    entry: KeyEntry
+    rate: RateWindow | None
+    quota: QuotaWindow | None
+    throttle_interval: float
+    throttle_retries: int
+    data: Any
+    def __init__(
+        self,
+        entry: KeyEntry,
+        *,
+        expires: int = 0,
+        inactive: bool = False,
+        deny: tuple[int, str] | None = None,
+        versions: frozenset[bytes] | None = None,
+        urls: Sequence[tuple[re.Pattern[bytes], frozenset[bytes]]] | None = None,
+        rate: RateWindow | None = None,
+        quota: QuotaWindow | None = None,
+        quota_max: int = 0,
+        quota_left: int = 0,
+        quota_renews: int = 0,
+        throttle_interval: float = 0,
+        throttle_retries: int = 0,
+        endpoint_rates: Sequence[tuple[re.Pattern[bytes], bytes, RateWindow]] = (),
+        data: Any = None,
+    ) -> None: ...
+
+class KeyCache:
+    most: int
+    fresh: int
+    evicted: int
+    def __init__(self, most: int, fresh_ms: int) -> None: ...
+    def configure(self, most: int, fresh_ms: int) -> None: ...
+    def get(self, key: bytes) -> KeyEntry | None: ...
+    def put(self, key: bytes, entry: KeyEntry) -> None: ...
+    def forget(self, key: bytes) -> bool: ...
+    def named(self, name: bytes) -> list[KeyEntry]: ...
+    def forget_name(self, name: bytes) -> int: ...
+    def expire(self) -> None: ...
+    def __len__(self) -> int: ...
+
+class TokenSource:
+    header: bytes
+    param: bytes
+    cookie: bytes
+    def __init__(self, header: bytes = b"", param: bytes = b"", cookie: bytes = b"") -> None: ...
+    def remove(self, x: Exchange) -> None: ...
+
+class TokenAuth(Step):
+    def __init__(
+        self,
+        sources: Iterable[TokenSource],
+        prefix: bytes,
+        cache: KeyCache,
+        load: Callable[[Exchange, bytes], Awaitable[None]],
+        refresh: Callable[[Exchange, bytes], None],
+        refresh_ms: int,
+        missing: Callable[[Exchange], None],
+    ) -> None: ...
+
+class KeyChecks(Step):
+    def __init__(
+        self,
+        compile: Callable[[Exchange, KeyEntry], Grant],
+        deny: Callable[[Exchange, str, int, str], None],
+        full_paths: bool,
+    ) -> None: ...
+
+class RateLimit(Step):
+    def __init__(
+        self,
+        blocked: Callable[[Exchange, RateWindow], Awaitable[None] | None],
+        remote: Callable[[Exchange, RateWindow], None],
+        always: bool,
+        threshold: float,
+    ) -> None: ...
+
+class ApiRateLimit(RateLimit):
+    def __init__(
+        self,
+        window: RateWindow,
+        blocked: Callable[[Exchange, RateWindow], Awaitable[None] | None],
+        remote: Callable[[Exchange, RateWindow], None],
+        always: bool,
+        threshold: float,
+    ) -> None: ...
+
+class Quota(Step):
+    def __init__(self, ask: Callable[[Exchange, Grant], None], dirty: list[Grant]) -> None: ...
+
+class StripAuth(Step):
+    def __init__(self, sources: Iterable[TokenSource]) -> None: ...
 
 class Origin:
     host: str
@@ -86,6 +208,7 @@ class Plan:
         head_timeout_ms: int = 30000,
         hard_timeouts: Sequence[tuple[bytes, re.Pattern[bytes], int]] = (),
         loop_path: bytes = b"",
+        grant_key: Any = None,
     ) -> None: ...
     def link(self, loop: Plan) -> None: ...
 
@@ -113,4 +236,5 @@ class Gateway:
     async def drain(self, grace: float) -> None: ...
     def abort(self) -> None: ...
 
+def note_rate_of(x: Exchange, window: RateWindow, left: int, reset_ms: int) -> None: ...
 def clean_path(path: bytes) -> bytes: ...

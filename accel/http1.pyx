@@ -11,7 +11,7 @@ import ssl as ssl_module
 import time
 import zlib
 from collections import deque
-from urllib.parse import unquote_to_bytes
+from urllib.parse import parse_qsl, unquote_to_bytes, urlencode
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.ref cimport PyObject
@@ -32,6 +32,7 @@ from accel.headers cimport (
     F_USER_AGENT, F_X_FORWARDED_FOR, F_X_RATELIMIT_LIMIT, F_X_RATELIMIT_REMAINING, F_X_RATELIMIT_RESET, Field,
     canonical, ch_is, head_end, parse_request, parse_response, parse_trailers, tables_init, U_AMBIGUOUS,
 )
+from accel.limits cimport L_FULL, L_PASS, QuotaWindow, RateWindow
 from accel.shm cimport (
     B_BODY, B_BODY_TIMEOUT, B_BUFFERED_BODY, B_CHUNK_EXTENSION, B_CONNECTIONS, B_HEAD_BYTES, B_HEAD_TIMEOUT,
     B_HEADERS, B_IDLE_TIMEOUT, B_PIPELINE, B_REQUEST_TIMEOUT, B_SEND_TIMEOUT, B_TARGET, B_TRAILERS,
@@ -99,6 +100,7 @@ cdef uint64_t OWN_RESPONSE = HOP | <uint64_t>1 << F_CONTENT_LENGTH
 cdef bytes ZERO_LIMITS = b"X-Ratelimit-Limit: 0\r\nX-Ratelimit-Remaining: 0\r\nX-Ratelimit-Reset: 0\r\n"
 
 
+
 cdef inline int64_t now_us() noexcept:
     cdef timespec t
     clock_gettime(CLOCK_MONOTONIC, &t)
@@ -108,6 +110,7 @@ cdef inline int64_t now_us() noexcept:
 include "buffer.pxi"
 include "paths.pxi"
 include "plan.pxi"
+include "keys.pxi"
 include "origin.pxi"
 include "upstream.pxi"
 include "exchange.pxi"

@@ -55,6 +55,7 @@ cdef class RateWindow:
     cdef readonly int64_t per       # length of the window, ms
     cdef readonly int64_t count     # after the last hit
     cdef readonly int64_t reset     # end of that window, ms of the monotonic clock
+    cdef readonly object store_key  # name of the same limit in the store
     cdef uint64_t _k0, _k1
     cdef int _hint
     cdef int hit(self, int64_t now) except -1

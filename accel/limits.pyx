@@ -328,8 +328,9 @@ cdef class RateWindow:
     The window of one key is shared by all workers that make a RateWindow with the same table and key.
     """
 
-    def __init__(self, LimitTable table not None, bytes key not None, double rate, double per):
+    def __init__(self, LimitTable table not None, bytes key not None, double rate, double per, object store_key=None):
         self.table = table
+        self.store_key = store_key
         self.rate = rate
         self.per = max(1, <int64_t>(per * 1000))
         self._k0, self._k1 = _key_words(key)
