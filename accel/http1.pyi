@@ -74,6 +74,7 @@ class KeyEntry:
     name: bytes
     session: Any
     loaded: int
+    fetched: int
     refreshing: bool
     grants: dict[Any, Grant]
     record: Any
@@ -172,6 +173,9 @@ class Quota(Step):
 
 class StripAuth(Step):
     def __init__(self, sources: Iterable[TokenSource]) -> None: ...
+
+class PathAnswer(Step):
+    def __init__(self, suffix: bytes, function: Callable[[Exchange], None]) -> None: ...
 
 class Origin:
     host: str

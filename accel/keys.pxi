@@ -7,7 +7,7 @@ cdef class KeyEntry:
         self.token = token
         self.name = name
         self.session = session
-        self.loaded = loaded_ms
+        self.loaded = self.fetched = loaded_ms
         self.grants = {}
 
 
@@ -426,3 +426,20 @@ cdef class StripAuth(Step):
         for source in self.sources:
             source.remove(x)
         return GO_ON
+
+
+cdef class PathAnswer(Step):
+    """Let a function answer the requests whose path ends with a text."""
+    cdef bytes suffix
+    cdef object function
+
+    def __init__(self, bytes suffix not None, object function):
+        self.suffix = suffix
+        self.function = function
+
+    cdef int run(self, Exchange x) except -1:
+        cdef Py_ssize_t n = PyBytes_GET_SIZE(self.suffix), size = PyBytes_GET_SIZE(x.path)
+        if size < n or memcmp(PyBytes_AS_STRING(x.path) + size - n, PyBytes_AS_STRING(self.suffix), n) != 0:
+            return GO_ON
+        self.function(x)
+        return ANSWERED if x.status else GO_ON

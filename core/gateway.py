@@ -7,10 +7,12 @@ import logging
 import os
 import pickle
 import sys
+import uuid
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
+from accel.limits import LimitTable
 from core.apidef.compile import plan_specs
 from core.apidef.options import compile_options, from_config
 from core.apidef.read import read_directory
@@ -20,6 +22,8 @@ from core.config.load import changed
 from core.errors.pages import ErrorPages
 from core.findings import Finding
 from core.process.app import Limits, ListenerSpec, LoadReport, WorkerContext
+from core.sessions.policies import Policies
+from core.sessions.policy_files import read_policies
 
 if TYPE_CHECKING:
     from core.worker_server import WorkerServer
@@ -47,6 +51,10 @@ class GatewayApp:
         self.path = loaded.path
         self.findings = loaded.findings
         self._snapshot: Snapshot | None = None
+        self._policies = Policies()
+        self._table: LimitTable | None = None
+        self._node_id = uuid.uuid4().hex
+        self._socket_path = ""
         self._server: WorkerServer | None = None
 
     # -- in the master ---------------------------------------------------------
@@ -95,24 +103,34 @@ class GatewayApp:
         findings += result.findings
         if not result.ok:
             return LoadReport(b"", findings, ok=False, summary=f"{config.app_path} cannot be read")
+        policies = read_policies(config, self._policies)
+        findings += policies.findings
         if config.template_path:
             findings += ErrorPages(config.template_path).findings
-        return LoadReport(pickle.dumps((config, result.snapshot)), findings)
+        return LoadReport(pickle.dumps((config, result.snapshot, policies.policies)), findings)
 
     def adopt(self, report: LoadReport) -> bytes:
         before = self._snapshot or Snapshot()
-        self.config, self._snapshot = pickle.loads(report.payload)
-        return pickle.dumps((self.config, self._snapshot.diff(before)))
+        self.config, self._snapshot, self._policies = pickle.loads(report.payload)
+        self.limit_table()
+        return pickle.dumps((self.config, self._snapshot.diff(before), self._policies))
+
+    def limit_table(self) -> LimitTable:
+        """The counters of limits: made in the master before its first fork, then the same for the node's whole life."""
+        if self._table is None:
+            self._table = LimitTable.create(self.config.preforge.limits.max_counters)
+        return self._table
 
     def snapshot(self) -> bytes:
-        """What `restore` of a later image takes: the last good definitions."""
-        return pickle.dumps(self._snapshot)
+        """What `restore` of a later image takes: the last good definitions and policies, the counters of limits."""
+        return pickle.dumps((self._snapshot, self._policies, self.limit_table().fd))
 
     def restore(self, state: bytes) -> None:
         """Take over the last good definitions of an earlier image; unreadable ones are left behind."""
         try:
-            self._snapshot = pickle.loads(state)
-        except (pickle.UnpicklingError, AttributeError, ImportError, IndexError, EOFError, TypeError):
+            self._snapshot, self._policies, limits = pickle.loads(state)
+            self._table = LimitTable.attach(limits)
+        except (pickle.UnpicklingError, AttributeError, ImportError, IndexError, EOFError, TypeError, ValueError, OSError):
             log.warning("upgrade: the definitions of the old code cannot be taken over; reading them anew")
 
     # -- in a worker -------------------------------------------------------------
@@ -120,8 +138,11 @@ class GatewayApp:
     async def start_worker(self, ctx: WorkerContext) -> None:
         from core.worker_server import WorkerServer  # noqa: PLC0415  # event loop code: not for the master
 
-        self._server = WorkerServer(ctx, self.config)
-        findings = await self._server.configure(self.config, self._specs())
+        self._server = WorkerServer(
+            ctx, self.config, self.limit_table(), self._node_id, self._socket_path
+        )
+        await self._server.start()
+        findings = await self._server.configure(self.config, self._specs(), self._policies)
         for finding in findings:
             log.error("%s", finding.render())
         await self._server.listen(ctx.sockets)
@@ -134,10 +155,10 @@ class GatewayApp:
     async def swap(self, message: bytes) -> list[Finding]:
         if self._server is None:
             raise RuntimeError("the worker has not started yet")
-        self.config, delta = pickle.loads(message)
+        self.config, delta, self._policies = pickle.loads(message)
         self._snapshot = (self._snapshot or Snapshot()).apply(delta)
         await asyncio.sleep(0)
-        return await self._server.configure(self.config, self._specs())
+        return await self._server.configure(self.config, self._specs(), self._policies)
 
     async def drain(self, grace: float) -> None:
         if self._server is not None:

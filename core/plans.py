@@ -10,20 +10,19 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import parse_qsl
 
 from accel.headers import canonical
 from accel.http1 import Exchange, Gateway, HeaderEdit, Origin, Plan, PyStep, Step, Target
 from accel.router import Route, Router
 from accel.shm import SharedCounters
-from core.apidef.specs import AuthSpec, PlanSpec, RefuseSpec, TargetSpec, TransportSpec
+from core.apidef.specs import PlanSpec, RefuseSpec, TargetSpec, TransportSpec
+from core.access.steps import AccessSteps
 from core.findings import Finding
+from core.services import Services
 from core.tls import TlsError, client_context
 
 log = logging.getLogger("preforge.apis")
 
-NO_CREDENTIAL = "Authorization field missing"
-DISALLOWED = "Access to this API has been disallowed"
 PROBLEM = "There was a problem proxying the request"
 
 
@@ -40,8 +39,9 @@ class Built:
 class PlanBuilder:
     """Builds plans for one worker; unchanged specs keep their plan, and with it their pools and their turn."""
 
-    def __init__(self, gateway: Gateway, counters: SharedCounters) -> None:
+    def __init__(self, gateway: Gateway, counters: SharedCounters, services: Services) -> None:
         self._gateway = gateway
+        self._access = AccessSteps(services)
         self._counters = counters
         self._plans: dict[str, tuple[tuple[PlanSpec, tuple[Any, ...]], Plan]] = {}
         self._contexts: dict[TransportSpec, ssl.SSLContext] = {}
@@ -49,7 +49,7 @@ class PlanBuilder:
     def build(self, specs: Iterable[PlanSpec], config: Any) -> Built:
         """Compile specs into a router. A spec that cannot be compiled keeps its previous plan, else it refuses."""
         specs = list(specs)
-        settings = (config.proxy_default_timeout, config.ignore_canonical_mime_header_key)
+        settings = (config.proxy_default_timeout, config.ignore_canonical_mime_header_key, *self._access.configure(config))
         built = Built(Router(), set(), {})
         plans: dict[str, tuple[tuple[PlanSpec, tuple[Any, ...]], Plan]] = {}
         for spec in specs:
@@ -94,6 +94,7 @@ class PlanBuilder:
     def _plan(self, spec: PlanSpec, config: Any) -> Plan:
         spell = (lambda name: name) if config.ignore_canonical_mime_header_key else canonical
         steps: list[Step] = [_refuse(refusal) for refusal in spec.refuse]
+        steps += self._access.steps(spec)
         if spec.request_headers_remove or spec.request_headers_add:
             steps.append(
                 HeaderEdit(_names(spec.request_headers_remove), _pairs(spec.request_headers_add, spell))
@@ -170,17 +171,6 @@ def _refusal_step(reason: str) -> PyStep:
 
 def _refuse(spec: RefuseSpec) -> PyStep:
     """A step that answers as a RefuseSpec says."""
-    if spec.kind == "auth_token" and spec.auth is not None:
-        auth = spec.auth
-
-        def token(x: Exchange) -> None:
-            if _credential(x, auth):
-                x.fail(403, DISALLOWED)
-            else:
-                x.fail(401, spec.message or NO_CREDENTIAL)
-
-        return PyStep(token)
-
     def refuse(x: Exchange) -> None:
         if spec.after and time.time() < spec.after:
             return
@@ -192,24 +182,6 @@ def _refuse(spec: RefuseSpec) -> PyStep:
         x.fail(spec.status or 500, spec.message or PROBLEM)
 
     return PyStep(refuse)
-
-
-def _credential(x: Exchange, auth: AuthSpec) -> str:
-    """What the client sent as its token; "" if nothing (tyk-core 2.2: parameter beats header, cookie beats both)."""
-    found = ""
-    if auth.header:
-        found = (x.header(auth.header.encode()) or b"").decode("latin-1")
-    if auth.param:
-        for name, value in parse_qsl(x.query.decode("latin-1"), keep_blank_values=True):
-            if name == auth.param and value:
-                found = value
-                break
-    if auth.cookie:
-        for pair in (x.header(b"Cookie") or b"").decode("latin-1").split(";"):
-            name, _, value = pair.strip().partition("=")
-            if name == auth.cookie and value:
-                found = value
-    return found.strip()
 
 
 def same_secret(given: bytes | None, secret: str) -> bool:

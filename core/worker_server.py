@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from socket import socket
 from typing import Any
 
 from accel.accesslog import AccessLog
 from accel.http1 import Gateway
+from accel.limits import LimitTable
 from accel.router import Router
 from core.apidef.specs import PlanSpec
 from core.controls import Controls
@@ -18,10 +20,13 @@ from core.gateway import product_version
 from core.obs.access import select_fields
 from core.plans import PlanBuilder
 from core.process.app import WorkerContext
+from core.services import Services
+from core.sessions.policies import Policies
 from core.tls import TlsError, server_context
 
 log = logging.getLogger("preforge")
 
+CLOSE_SECONDS = 3.0     # to tell the store what was counted and recorded without it
 UNDERSCORES = {"ambiguous": 0, "refuse": 1, "drop": 2, "allow": 3}
 
 
@@ -71,6 +76,7 @@ def settings(config: Any) -> dict[str, Any]:
         "id_response": ours.request_id.response,
         "id_upstream": ours.request_id.upstream,
         "id_trust": ours.request_id.trust_client,
+        "rate_headers": config.rate_limit_response_headers == "rate_limits",
         "forward_trailers": ours.forward_request_trailers,
         "generator": None if config.hide_generator_header else b"Preforge",
         "user_agent": f"Preforge/{product_version()}".encode(),
@@ -80,8 +86,13 @@ def settings(config: Any) -> dict[str, Any]:
 class WorkerServer:
     """Serves until drained. configure() may be called again at any time; running requests keep their plan."""
 
-    def __init__(self, ctx: WorkerContext, config: Any) -> None:
+    def __init__(self, ctx: WorkerContext, config: Any, limits: LimitTable, node_id: str, socket_path: str) -> None:
+        """limits: the node's counters; node_id: how this node calls itself to others; socket_path: of the embedded store."""
         loop = asyncio.get_running_loop()
+        self.services = Services(
+            config, limits, leader=ctx.slot == 0, node_id=node_id, socket_path=socket_path,
+            request_reload=ctx.request_reload,
+        )  # fmt: skip
         self._loop = loop
         self._access = self._access_log(config)
         pages = ErrorPages(config.template_path)
@@ -90,7 +101,7 @@ class WorkerServer:
         self.control = Gateway(loop, ctx.region, pages.render, log, None, settings(config)) \
             if "control" in ctx.sockets else self.main  # fmt: skip
         self._names: dict[str, str] = {}
-        self._builder = PlanBuilder(self.main, ctx.counters)
+        self._builder = PlanBuilder(self.main, ctx.counters, self.services)
         self._controls = Controls(
             ctx.counters, lambda: self._names, ctx.request_reload, product_version()
         )
@@ -117,9 +128,16 @@ class WorkerServer:
             self._access.flush()
         self._flusher = self._loop.call_later(self._flush_seconds, self._flush)
 
-    async def configure(self, config: Any, specs: list[PlanSpec]) -> list[Finding]:
+    async def start(self) -> None:
+        """Begin to talk to the store."""
+        await self.services.start()
+
+    async def configure(self, config: Any, specs: list[PlanSpec], policies: Policies) -> list[Finding]:
         """Use a configuration and definitions from the next request on. Returns what could not be used."""
+        handlers = {spec.api_id: json.loads(spec.events) for spec in specs if spec.events}
+        findings = self.services.configure(config, policies, handlers)
         built = self._builder.build(specs, config)
+        built.findings[:0] = findings
         await asyncio.sleep(0)
         pages = ErrorPages(config.template_path)
         for gateway in {self.main, self.control}:
@@ -167,6 +185,7 @@ class WorkerServer:
             server.close()
         self._servers = []
         await asyncio.gather(*(gateway.drain(grace) for gateway in {self.main, self.control}))
+        await self.services.close(min(grace, CLOSE_SECONDS))
         self._end()
 
     def abort(self) -> None:

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import ipaddress
-from typing import Any
 
-from core.apidef import features, listen_path, targets
+from core.apidef import access, features, listen_path, targets
 from core.apidef.decode import Definition, decode
 from core.apidef.durations import parse_expiry
 from core.apidef.edits import header_edits, timeouts
 from core.apidef.loops import resolve_loops
 from core.apidef.options import CompileOptions
 from core.apidef.snapshot import Snapshot
-from core.apidef.specs import AuthSpec, PlanSpec, RefuseSpec, TargetSpec, TransportSpec
+from core.apidef.specs import PlanSpec, RefuseSpec, TargetSpec, TransportSpec
 from core.apidef.versions import Version, effective_version, unsupported
 from core.config.gojson import join_path
 from core.findings import Finding
 
 EXPIRED = "Api Version has expired, please check documentation or contact administrator"
-NO_CREDENTIAL = "Authorization field missing"
 ALL_DOWN = "all hosts are down\n"
 
 
@@ -62,7 +60,8 @@ def compile_definition(
     version_path = join_path("$.version_data.versions", version.key)
     _note_features(definition, version, version_path, report, scripts)
     _check_lists(definition, report)
-    _access(definition, report, options)
+    token = access.token_source(definition, report)
+    _expiry_and_port(definition, report, options)
     path, route = _route(proxy, report, options)
     host, host_pattern = _domain(definition, report, options)
     addresses, loop = _targets(definition, version, version_path, report)
@@ -104,6 +103,12 @@ def compile_definition(
             "",
         ),
         refuse=tuple(report.refuse),
+        token=token,
+        strip_auth=access.stripped_sources(definition),
+        disable_rate_limit=text("disable_rate_limit", False),
+        disable_quota=text("disable_quota", False),
+        api_rate=access.api_rate(definition),
+        events=access.events_text(definition),
     )
     return spec, report.findings
 
@@ -172,37 +177,7 @@ def _check_lists(definition: Definition, report: Report) -> None:
                 report.error(f"$.{key}[{index}]", f"{entry!r:.60} is not an address; {expected}")
 
 
-def auth_source(definition: Definition) -> AuthSpec:
-    """Return where an auth token is looked for (tyk-core 2.2)."""
-    configs = definition.get("auth_configs", {})
-    config: dict[str, Any] = configs.get("authToken") or definition.get("auth", {})
-    header = config.get("auth_header_name") or "Authorization"
-    return AuthSpec(
-        "" if config.get("disable_header") else header,
-        (config.get("param_name") or header) if config.get("use_param") else "",
-        (config.get("cookie_name") or header) if config.get("use_cookie") else "",
-    )
-
-
-def _access(definition: Definition, report: Report, options: CompileOptions) -> None:
-    if not definition.get("use_keyless"):
-        other = any(
-            feature.why.startswith("it authenticates")
-            for feature in features.found(features.API_FEATURES, definition)
-        )
-        if definition.get("use_standard_auth") or not other:
-            source = auth_source(definition)
-            if source == AuthSpec("", "", ""):
-                message = (
-                    "all auth sources are disabled for authToken, at least one of header/cookie/query must"
-                    " be enabled"
-                )
-                report.error("$.auth_configs.authToken", message)
-            report.reject(
-                "$.use_keyless",
-                f"auth token: {features.REFUSED} (it authenticates clients)",
-                RefuseSpec("auth_token", 401, NO_CREDENTIAL, "auth token", auth=source),
-            )
+def _expiry_and_port(definition: Definition, report: Report, options: CompileOptions) -> None:
     port = definition.get("listen_port", 0)
     if port not in (0, options.listen_port):
         message = f"a listener of its own on port {port}: {features.REFUSED}"

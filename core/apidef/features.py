@@ -93,11 +93,6 @@ def _simple_paths(name: str) -> Test:
     return lambda info: not info.get("use_extended_paths") and info.get("paths", {}).get(name)
 
 
-def _global_rate(definition: dict[str, Any]) -> Any:
-    limit = definition.get("global_rate_limit", {})
-    return limit.get("rate", 0) > 0 and not limit.get("disabled")
-
-
 def _protocol(definition: dict[str, Any]) -> Any:
     return definition.get("protocol", "") not in ("", "http", "https")
 
@@ -117,13 +112,6 @@ API_FEATURES: tuple[Feature, ...] = (
         _at("use_mutual_tls_auth"),
     ),
     Feature("OAS definition", "is_oas", "refuse", "the rules are in another file", _at("is_oas")),
-    Feature(
-        "credential stripping",
-        "strip_auth_data",
-        "refuse",
-        "credentials would reach the upstream",
-        _at("strip_auth_data"),
-    ),
     Feature(
         "upstream authentication",
         "upstream_auth",
@@ -152,7 +140,6 @@ API_FEATURES: tuple[Feature, ...] = (
         "it restricts upstreams",
         _unless("pinned_public_keys", "certificate_pinning_disabled"),
     ),
-    Feature("API rate limit", "global_rate_limit", "refuse", "it limits requests", _global_rate),
     *(
         Feature(
             f"{section} plugins",
@@ -234,7 +221,6 @@ API_FEATURES: tuple[Feature, ...] = (
     Feature(
         "cache", "cache_options", "warn", "every request goes upstream", _at("cache_options.enable_cache")
     ),
-    Feature("event handlers", "event_handlers", "warn", "no handler is called", _at("event_handlers.events")),
     Feature(
         "uptime tests",
         "uptime_tests",

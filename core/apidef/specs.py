@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-RefuseKind = Literal["auth_token", "status", "text", "unsupported"]
+RefuseKind = Literal["status", "text", "unsupported"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +57,7 @@ class AuthSpec:
 class RefuseSpec:
     """Why requests are refused, and with what.
 
-    kind: "auth_token": 401 with ``message`` when ``auth`` finds no credential, else 403 "Access to this
-    API has been disallowed"; "status": the error page with ``status`` and ``message``; "text": ``message``
+    kind: "status": the error page with ``status`` and ``message``; "text": ``message``
     as the plain body; "unsupported": 500, ``reason`` says what this build cannot run. The refusal holds
     from the unix time ``after`` on (seconds; 0: always).
     """
@@ -67,7 +66,6 @@ class RefuseSpec:
     status: int
     message: str
     reason: str
-    auth: AuthSpec | None = None
     after: float = 0.0
 
 
@@ -87,7 +85,9 @@ class PlanSpec:
     ``domain`` is "" for any host, else the lower-case host; with variables ``domain_pattern`` is the regex
     source for the whole lower-case host without port. ``loop_target`` is the api_id that a ``tyk://`` target
     leads to, ``loop_path`` the path there. Header edits are those of the effective version, removals first.
-    An ``internal`` API has no route of its own.
+    An ``internal`` API has no route of its own. ``token`` is where clients put their auth token, None when the API does
+    not ask for one; ``strip_auth`` is what is removed before the request goes upstream. ``api_rate`` is the limit of all
+    clients together, (requests, seconds). ``events`` is the JSON text of ``event_handlers``, "" without.
     """
 
     file: str
@@ -116,3 +116,9 @@ class PlanSpec:
     global_timeout: float | None
     tls: TransportSpec
     refuse: tuple[RefuseSpec, ...]
+    token: AuthSpec | None = None
+    strip_auth: tuple[AuthSpec, ...] = ()
+    disable_rate_limit: bool = False
+    disable_quota: bool = False
+    api_rate: tuple[float, float] | None = None
+    events: str = ""

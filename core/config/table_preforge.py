@@ -45,4 +45,8 @@ preforge.access_log.path | str |  | restart | used | File of the access log; emp
 preforge.access_log.format | str=json,text | json | restart | used | Form of an access log line.
 preforge.access_log.buffer_bytes | int | 1048576 | restart | used | Lines that wait to be written; more are dropped and counted.
 preforge.access_log.flush_interval | num | 1 | restart | used | Seconds between writes of the access log.
+preforge.sessions.max_cached | int | 10000 | swap | used | Sessions that a worker keeps; the oldest goes first.
+preforge.sessions.max_stale | num | 300 | swap | used | Seconds that a session may be used since it was read while the store is away; then 503.
+preforge.limits.max_counters | int | 65536 | restart | used | Rate limits and quotas that are counted at one time on this node; one more is refused with 503.
+preforge.quota.report_interval | num | 0.1 | restart | used | Seconds between reports to the store of requests that were counted on the node.
 """

@@ -40,4 +40,6 @@ storage.iam_auth | {any} |  | swap | accepted | Cloud identities for Redis.
 storage.compress_api_definitions | bool |  | swap | accepted | Compress definitions in Redis.
 storage.compress_policies | bool |  | swap | accepted | Compress policies in Redis.
 storage.max_decompressed_size | int |  | swap | accepted | Bytes of a decompressed value.
+preforge.storage.command_timeout | num | 1 | restart | used | Seconds that a request waits for one answer of the store; then the store counts as away.
+preforge.storage.max_waiting | int | 10000 | restart | used | Commands of one worker that wait for the store; one more counts as the store being away.
 """

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 from core.findings import Finding
 
@@ -63,6 +63,28 @@ CATALOGUE: Mapping[str, Message] = {
     "route.not_found": Message(404, "Not Found", "NRH"),
 }
 OVERRIDABLE = frozenset(name for name in CATALOGUE if name.startswith(("auth.", "oauth.")))
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """An override as tyk.conf has it."""
+
+    message: str
+    code: int
+
+
+def overrides_of(raw: Mapping[str, Any], file: str, findings: list[Finding]) -> dict[str, Override]:
+    """Read override_messages; an entry of the wrong shape is reported and left out."""
+    found: dict[str, Override] = {}
+    for name, value in raw.items():
+        entry = value if isinstance(value, dict) else {"": value}
+        message, code = entry.get("message", ""), entry.get("code", 0)
+        if "" in entry or not isinstance(message, str) or type(code) is not int:
+            text = 'expected an object such as {"message": "No key", "code": 401}'
+            findings.append(Finding("error", file, f"$.override_messages[{name!r}]", text))
+        else:
+            found[name] = Text(message, code)
+    return found
 
 
 def with_overrides(

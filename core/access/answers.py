@@ -1,0 +1,97 @@
+"""What a client is told when it may not pass, and who else hears of it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from accel.http1 import Exchange
+from core.errors.messages import CATALOGUE, Message
+
+log = logging.getLogger("preforge.access")
+
+STORE_AWAY = "The key store cannot be reached, please try again"
+RATE = "Rate Limit Exceeded"
+API_RATE = "API Rate Limit Exceeded"
+QUOTA = "Quota exceeded"
+PROBLEM = "There was a problem proxying the request"
+
+# what a key check found -> (event, message of the event, response flag); tyk-core C.1 and 1.3
+KEY_EVENTS: Mapping[str, tuple[str, str, bytes]] = {
+    "inactive": ("KeyExpired", "Attempted access from inactive key.", b"TKE"),
+    "expired": ("KeyExpired", "Attempted access from expired key.", b"TKE"),
+    "rights": ("", "", b"AKI"),
+    "version": ("VersionFailure", "Attempted access to disallowed version / path.", b"AKI"),
+    "url": ("", "", b"AKI"),
+}
+
+# name of the event, exchange, event message, more fields
+Fire = Callable[[str, Exchange, str, Mapping[str, Any]], None]
+
+
+class Answers:
+    """Fails requests with the texts that the user configured, and fires the events that belong to it."""
+
+    def __init__(self, fire: Fire) -> None:
+        self._fire = fire
+        self._messages: Mapping[str, Message] = CATALOGUE
+        self._warned_at = 0.0
+
+    def configure(self, messages: Mapping[str, Message]) -> None:
+        """Use other texts from now on (override_messages)."""
+        self._messages = messages
+
+    def _say(self, x: Exchange, name: str) -> None:
+        message = self._messages[name]
+        x.mark(message.flag.encode())
+        x.fail(message.status, message.text)
+
+    def missing_token(self, x: Exchange) -> None:
+        """No token was sent. No event belongs to it: anyone could fire it at will."""
+        self._say(x, "auth.auth_field_missing")
+
+    def unknown_token(self, x: Exchange) -> None:
+        """The token stands for no session, or its policies cannot be applied."""
+        self._fire("AuthFailure", x, "Auth Failure", {})
+        self._say(x, "auth.key_not_found")
+
+    def key_denied(self, x: Exchange, what: str, status: int, message: str) -> None:
+        """A key check said no; what: see KEY_EVENTS."""
+        event, text, flag = KEY_EVENTS[what]
+        if event:
+            self._fire(event, x, text, {"Reason": message} if event == "VersionFailure" else {})
+        x.mark(flag)
+        x.fail(status, message)
+
+    def rate_limited(self, x: Exchange) -> None:
+        self._fire("RatelimitExceeded", x, "Key Rate Limit Exceeded", {})
+        x.mark(b"RLT")
+        x.fail(429, RATE)
+
+    def api_rate_limited(self, x: Exchange) -> None:
+        self._fire("RatelimitExceeded", x, "API Rate Limit Exceeded", {})
+        x.mark(b"RLT")
+        x.fail(429, API_RATE)
+
+    def quota_exceeded(self, x: Exchange) -> None:
+        self._fire("QuotaExceeded", x, "Key Quota Limit Exceeded", {})
+        x.mark(b"QEX")
+        x.fail(403, QUOTA)
+
+    def store_away(self, x: Exchange) -> None:
+        """Nothing can be said about this key: refused, never a free pass."""
+        now = time.monotonic()
+        if now - self._warned_at > 10:
+            self._warned_at = now
+            log.error("requests are refused with 503: the key store cannot be reached")
+        x.answer(
+            503,
+            [(b"Content-Type", b"application/json"), (b"Retry-After", b"1")],
+            b'{\n    "error": "%s"\n}' % STORE_AWAY.encode(),
+        )
+
+    def cannot_count(self, x: Exchange) -> None:
+        """No counter is free (preforge.limits.max_counters): a limit that cannot be checked refuses."""
+        x.fail(503, PROBLEM)

@@ -1,0 +1,198 @@
+"""Rate limits that the store counts for all nodes (tyk-core 5.6), and waiting for a place (throttling)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from accel.http1 import Exchange, note_rate_of
+from accel.limits import PASS, RateWindow, clock_ms
+from core.access.answers import Answers
+from core.access.scripts import FIXED, ROLLING, SENTINEL_LOG
+from core.store.errors import StoreAway, StoreError
+from core.store.client import Store
+
+log = logging.getLogger("preforge.access")
+
+Algorithm = Literal["local", "fixed", "sentinel", "rolling"]
+
+
+@dataclass(frozen=True, slots=True)
+class RateSettings:
+    """always: the algorithm of every limit, "local" if they are counted on the node; shared: what a small limit uses
+    when several nodes share it; threshold: requests per second and node up to which a limit is small."""
+
+    always: Algorithm
+    shared: Algorithm
+    threshold: float
+
+    @classmethod
+    def from_config(cls, config: Any) -> RateSettings:
+        """In Tyk's order: fixed window, sentinel, rolling, else per node."""
+        always: Algorithm = "local"
+        if config.enable_fixed_window_rate_limiter:
+            always = "fixed"
+        elif config.enable_sentinel_rate_limiter:
+            always = "sentinel"
+        elif config.enable_redis_rolling_limiter:
+            always = "rolling"
+        shared: Algorithm = "sentinel" if config.drl_enable_sentinel_rate_limiter else "rolling"
+        return cls(always, shared, config.drl_threshold or 5.0)
+
+
+class RateKeeper:
+    """Answers for the RateLimit steps of one worker."""
+
+    def __init__(self, store: Store, answers: Answers, settings: RateSettings) -> None:
+        self.asked = 0
+        self.waited = 0
+        self.settings = settings
+        self._store = store
+        self._answers = answers
+
+    # -- the node's own count is over ------------------------------------------------------
+
+    def blocked(self, x: Exchange, window: RateWindow) -> Any:
+        """A key's limit is reached: try again later if the key may, else answer."""
+        grant = x.grant
+        if grant is not None and grant.throttle_retries > 0 and grant.throttle_interval > 0:
+            return self._again(x, window, grant.throttle_retries, grant.throttle_interval)
+        self._answers.rate_limited(x)
+        return None
+
+    def api_blocked(self, x: Exchange, window: RateWindow) -> None:
+        """An API's limit is reached."""
+        self._answers.api_rate_limited(x)
+
+    async def _again(self, x: Exchange, window: RateWindow, retries: int, interval: float) -> None:
+        self.waited += 1
+        for _ in range(retries):
+            await asyncio.sleep(interval)
+            if x.answered or window.take(clock_ms()) == PASS:
+                return
+        self._answers.rate_limited(x)
+
+    # -- counted in the store ----------------------------------------------------------------
+
+    def remote(self, x: Exchange, window: RateWindow) -> None:
+        """Count a key's request in the store; later let it go on, or answer."""
+        self._remote(x, window, self._answers.rate_limited)
+
+    def api_remote(self, x: Exchange, window: RateWindow) -> None:
+        """The same for a limit of a whole API."""
+        self._remote(x, window, self._answers.api_rate_limited)
+
+    def _remote(self, x: Exchange, window: RateWindow, refuse: Callable[[Exchange], None]) -> None:
+        algorithm = self.settings.always if self.settings.always != "local" else self.settings.shared
+        serial = x.serial_number
+        self.asked += 1
+
+        def decided(passes: bool, left: int, reset_ms: int) -> None:
+            if not x.waits(serial):
+                return
+            note_rate_of(x, window, left, reset_ms)
+            if passes:
+                x.resume(serial)
+                return
+            grant = x.grant
+            if refuse == self._answers.rate_limited and grant and grant.throttle_retries > 0 < grant.throttle_interval:
+                task = asyncio.get_running_loop().create_task(self._poll(x, window, serial))
+                task.add_done_callback(lambda done: done.exception())
+            else:
+                refuse(x)
+
+        def failed(error: StoreError) -> None:
+            if x.waits(serial):
+                self._without_store(x, window, serial, error, refuse)
+
+        getattr(self, f"_{algorithm}")(window, decided, failed)
+
+    async def _poll(self, x: Exchange, window: RateWindow, serial: int) -> None:
+        """Throttling with a limit in the store: look without counting until there is room."""
+        grant = x.grant
+        self.waited += 1
+        for _ in range(grant.throttle_retries if grant is not None else 0):
+            await asyncio.sleep(grant.throttle_interval if grant is not None else 1)
+            if not x.waits(serial):
+                return
+            arguments = [*_window(window), 1]
+            try:
+                count = await self._store.script(ROLLING, [str(window.store_key)], arguments)
+            except StoreError:
+                break
+            if count <= window.rate - 1:
+                if x.waits(serial):
+                    x.resume(serial)
+                return
+        if x.waits(serial):
+            self._answers.rate_limited(x)
+
+    def _without_store(
+        self, x: Exchange, window: RateWindow, serial: int, error: StoreError, refuse: Callable[[Exchange], None]
+    ) -> None:
+        """The store is away: the node counts by itself meanwhile, so the limit still holds here."""
+        if not isinstance(error, StoreAway):
+            log.error("rate limit of API %s: %s", x.plan.api_id.decode(), error)
+        if window.take(clock_ms()) == PASS:
+            x.resume(serial)
+        else:
+            refuse(x)
+
+    def _rolling(
+        self, window: RateWindow, decided: Callable[[bool, int, int], None], failed: Callable[[StoreError], None]
+    ) -> None:
+        rate, per = int(window.rate), window.per
+
+        def counted(reply: Any) -> None:
+            if isinstance(reply, StoreError):
+                failed(reply)
+            else:
+                decided(reply <= rate - 1, rate - reply - 1, clock_ms() + per)
+
+        self._store.send_script(counted, ROLLING, [str(window.store_key)], [*_window(window), 0])
+
+    def _sentinel(
+        self, window: RateWindow, decided: Callable[[bool, int, int], None], failed: Callable[[StoreError], None]
+    ) -> None:
+        mark = f"{window.store_key}.BLOCKED"
+        per = window.per
+
+        def seen(reply: Any) -> None:
+            if isinstance(reply, StoreError):
+                failed(reply)
+            else:
+                decided(reply <= -2, 0, clock_ms() + per)
+
+        self._store.send(seen, "PTTL", mark)
+        # Off the request's way, as in Tyk: one or more requests pass before the mark is set.
+        keys = [str(window.store_key), mark]
+        self._store.send_script(_ignore, SENTINEL_LOG, keys, [*_window(window), 0, int(window.rate)])
+
+    def _fixed(
+        self, window: RateWindow, decided: Callable[[bool, int, int], None], failed: Callable[[StoreError], None]
+    ) -> None:
+        now = int(time.time() * 1000)
+        number = now // window.per
+        left_ms = (number + 1) * window.per - now
+        rate = int(window.rate)
+
+        def counted(reply: Any) -> None:
+            if isinstance(reply, StoreError):
+                failed(reply)
+            else:
+                decided(reply <= rate, rate - reply, clock_ms() + left_ms)
+
+        self._store.send_script(counted, FIXED, [f"{window.store_key}-{number}"], [window.per])
+
+
+def _ignore(_: Any) -> None:
+    """The log of a sentinel decides about later requests; an error of it shows in the store's counters."""
+
+
+def _window(window: RateWindow) -> list[int]:
+    """Now, the length in nanoseconds and in seconds, and how many entries decide."""
+    return [time.time_ns(), window.per * 1_000_000, max(1, -(-window.per // 1000)), max(2, int(window.rate) * 2)]

@@ -1,0 +1,106 @@
+"""From a PlanSpec to the steps that know keys and limits, in the order of tyk-core 3.1."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from accel.http1 import (
+    ApiRateLimit,
+    Exchange,
+    KeyChecks,
+    PathAnswer,
+    Quota,
+    RateLimit,
+    Step,
+    StripAuth,
+    TokenAuth,
+    TokenSource,
+)
+from accel.limits import RateWindow
+from core.access.grants import GrantCompiler
+from core.access.loader import REFRESH_MS
+from core.apidef.options import CompileOptions, compile_options
+from core.apidef.specs import AuthSpec, PlanSpec
+from core.sessions.tokens import hash_key
+
+if TYPE_CHECKING:
+    from core.services import Services
+
+RATE_LIMITS_PATH = b"/tyk/rate-limits/"
+
+
+class AccessSteps:
+    """Makes the steps of one worker's plans."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._options = CompileOptions()
+        self._hash_keys = False
+
+    def configure(self, config: Any) -> tuple[Any, ...]:
+        """Take a configuration; returns what of it the steps depend on."""
+        self._options = compile_options(config)
+        self._hash_keys = config.hash_keys
+        return self._options, self._hash_keys, self._services.rates.settings
+
+    def steps(self, spec: PlanSpec) -> list[Step]:
+        """The steps of one API: authentication, key checks, limits, quota."""
+        services = self._services
+        rates = services.rates
+        always = rates.settings.always != "local"
+        threshold = rates.settings.threshold
+        found: list[Step] = []
+        if spec.token is not None:
+            prefix, load, refresh = services.sessions.for_api(spec.org_id)
+            sources = [_source(spec.token)]
+            missing = services.answers.missing_token
+            found.append(TokenAuth(sources, prefix, services.cache, load, refresh, REFRESH_MS, missing))
+            if spec.strip_auth:
+                found.append(StripAuth(_source(source) for source in spec.strip_auth))
+            compiler = GrantCompiler(
+                services.limits,
+                spec.api_id,
+                not_versioned=True,
+                disable_rate_limit=spec.disable_rate_limit,
+                disable_quota=spec.disable_quota,
+                path_options=self._options,
+            )
+            prefixed = self._options.enable_path_prefix_matching
+            found.append(KeyChecks(compiler, services.answers.key_denied, prefixed))
+            found.append(PathAnswer(RATE_LIMITS_PATH, _rate_limits))
+            if not spec.disable_rate_limit:
+                found.append(RateLimit(rates.blocked, rates.remote, always, threshold))
+            if not spec.disable_quota:
+                found.append(Quota(services.quota.ask, services.quota.dirty))
+        if spec.api_rate is not None:
+            rate, per = spec.api_rate
+            key = "rate-limit-" + hash_key(f"apilimiter-{spec.org_id}{spec.api_id}", self._hash_keys)
+            window = RateWindow(services.limits, f"{key}:{rate}:{per}".encode(), rate, per, key)
+            found.append(ApiRateLimit(window, rates.api_blocked, rates.api_remote, always, threshold))
+        return found
+
+
+def _source(spec: AuthSpec) -> TokenSource:
+    return TokenSource(spec.header.encode(), spec.param.encode(), spec.cookie.encode())
+
+
+def _rate_limits(x: Exchange) -> None:
+    """What a key has left, for its holder (tyk-core 3.1, rate-limit status route)."""
+    grant = x.grant
+    limits = grant.data if grant is not None else None
+    quota: dict[str, Any] = {"quota_max": 0, "quota_remaining": 0, "quota_renews": 0}
+    rate: dict[str, Any] = {"requests": 0, "per_unit": 0}
+    if limits is not None:
+        quota = {
+            "quota_max": limits.quota_max,
+            "quota_remaining": limits.quota_remaining,
+            "quota_renews": limits.quota_renews,
+        }
+        rate = {"requests": _plain(limits.rate), "per_unit": _plain(limits.per)}
+    body = json.dumps({"quota": quota, "rate_limit": rate}, separators=(",", ":")).encode() + b"\n"
+    x.answer(200, [(b"Content-Type", b"application/json")], body)
+
+
+def _plain(number: float) -> float | int:
+    return int(number) if number == int(number) else number

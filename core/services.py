@@ -1,0 +1,102 @@
+"""What the parts of one worker share: the store, keys, limits, events and analytics, built once and configured anew
+with every swap."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from accel.http1 import Exchange, KeyCache
+from accel.limits import LimitTable
+from core.access.answers import Answers
+from core.access.loader import FRESH_MS, SessionLoader
+from core.access.nodes import Nodes
+from core.access.quota import QuotaKeeper
+from core.access.rates import RateKeeper, RateSettings
+from core.errors.messages import overrides_of, with_overrides
+from core.findings import Finding
+from core.sessions.keyspace import KeySpace
+from core.sessions.notifications import CHANNEL, Notification, Signer
+from core.sessions.policies import Policies
+from core.store.client import Store, open_store
+from core.store.settings import StoreSettings
+
+log = logging.getLogger("preforge")
+
+
+class Services:
+    """One per worker. start() begins to talk to the store, which may be away; close() finishes what is pending."""
+
+    def __init__(
+        self, config: Any, limits: LimitTable, *, leader: bool, node_id: str, socket_path: str, request_reload: Any
+    ) -> None:
+        """leader: this worker speaks for the node; request_reload: asks the master, returns an error text or ""."""
+        self.store: Store = open_store(StoreSettings.from_config(config, socket=socket_path))
+        self.limits = limits
+        self.signer = Signer.from_config(config)
+        self.keyspace = KeySpace(self.store, config, self.signer)
+        self.answers = Answers(self.fire)
+        self.cache = KeyCache(config.preforge.sessions.max_cached, FRESH_MS)
+        self.sessions = SessionLoader(self.keyspace, self.cache, self.answers)
+        self.quota = QuotaKeeper(self.store, self.answers, config.preforge.quota.report_interval)
+        self.rates = RateKeeper(self.store, self.answers, RateSettings.from_config(config))
+        self.nodes = Nodes(self.store, self.signer, limits, leader=leader, node_id=node_id)
+        self.policies = Policies()
+        self._request_reload = request_reload
+        self._listens = not config.suppress_redis_signal_reload
+        self._reloads: set[asyncio.Task[Any]] = set()
+
+    async def start(self) -> None:
+        """Connect in the background; requests that need the store meanwhile are refused."""
+        await self.store.start()
+        self.quota.start()
+        if self._listens:
+            self.sessions.heard(False)
+            self.store.subscribe(CHANNEL, self._notified, self.sessions.heard)
+        self.nodes.start()
+
+    def configure(self, config: Any, policies: Policies, handlers: Mapping[str, Any]) -> list[Finding]:
+        """Take another configuration. handlers: api_id -> its event_handlers."""
+        findings: list[Finding] = []
+        overrides = overrides_of(config.override_messages, "tyk.conf", findings)
+        messages, found = with_overrides(overrides, "tyk.conf")
+        findings += found
+        self.answers.configure(messages)
+        self.policies = policies
+        self.sessions.configure(config, policies)
+        self.rates.settings = RateSettings.from_config(config)
+        self.nodes.configure(config)
+        return findings
+
+    async def close(self, grace: float) -> None:
+        self.nodes.close()
+        await self.quota.close(grace)
+        await self.store.close()
+
+    # -- notifications -------------------------------------------------------------------
+
+    def _notified(self, message: bytes) -> None:
+        notification = self.signer.verify(message)
+        if notification is None:
+            return
+        if notification.reloads:
+            task = asyncio.get_running_loop().create_task(self._request_reload())
+            self._reloads.add(task)
+            task.add_done_callback(self._reloads.discard)
+        elif notification.command == "KeySpaceUpdateNotification":
+            for name in self.keyspace.names_of(notification):
+                self.sessions.changed(name)
+        else:
+            self.nodes.notified(notification)
+
+    async def publish(self, notification: Notification) -> None:
+        """Tell all workers of all nodes, this one included."""
+        await self.store.publish(CHANNEL, self.signer.sign(notification))
+
+    # -- events --------------------------------------------------------------------------
+
+    def fire(self, name: str, x: Exchange, message: str, more: Mapping[str, Any]) -> None:
+        """Fire an event about a request."""
+        log.debug("%s at %s: %s", name, x.plan.api_id.decode(), message)

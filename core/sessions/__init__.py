@@ -1,0 +1,1 @@
+"""Keys and what they stand for: sessions, policies, tokens, and how they lie in the store."""
