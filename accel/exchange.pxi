@@ -26,7 +26,9 @@ cdef class Exchange:
         self.key = None
         self.grant = None
         self.limit_max = self.limit_left = self.limit_reset = 0
-        self.limits_known = self.ignored = False
+        self.limits_known = self.ignored = self.untracked = False
+        self.version_end = 0
+        self.extra = None
         self.version = b""
         self.default_version = None
         self.inflate = None
@@ -142,12 +144,13 @@ cdef class Exchange:
             self.step += 1
             if step.run(self) != GO_ON:
                 return 0
+            plan = self.plan            # a step may have chosen another one
         if plan.loop is not None:
             self.loops += 1
             if self.loops > MOST_LOOPS:
                 return self.fail_now(500, f"Loop level too deep. Found more than {MOST_LOOPS} loops in single request")
             self.path = self._upstream_path(plan)
-            self.route_end = 0
+            self.route_end = self.version_end = 0
             return self._enter(plan.loop)
         return self.dispatch()
 
@@ -522,6 +525,8 @@ cdef class Exchange:
             out.put("\r\n", 2)
         if not gw.rate_headers or self.limits_known:
             self._write_limits()
+        if self.extra is not None:
+            self._write_extra()
         if not head.seen & (<uint64_t>1 << F_DATE):
             out.add(gw.date)
         if self.out == OUT_CHUNKED:
@@ -545,6 +550,16 @@ cdef class Exchange:
         out.put("\r\nX-Ratelimit-Reset: ", 21)
         out.number(self.limit_reset)
         return out.put("\r\n", 2)
+
+    cdef int _write_extra(self) except -1:
+        cdef Buffer out = self.gw.out
+        cdef bytes name, value
+        for name, value in self.extra:
+            out.add(name)
+            out.put(": ", 2)
+            out.add(value)
+            out.put("\r\n", 2)
+        return 0
 
     cdef int _write_tail(self) except -1:
         """Request id, Connection, end of head."""
@@ -695,6 +710,8 @@ cdef class Exchange:
             out.put("\r\n", 2)
         if self.limits_known:
             self._write_limits()
+        if self.extra is not None:
+            self._write_extra()
         if not head.seen & (<uint64_t>1 << F_DATE):
             out.add(gw.date)
         if status != 204 and status != 304 and status >= 200:
@@ -823,6 +840,13 @@ cdef class Exchange:
     def waits(self, uint64_t serial):
         """Whether the request that had this serial number still waits in its steps."""
         return self.serial == serial and self.stage == X_STEPS and not self.status
+
+    def add_header(self, bytes name not None, bytes value not None):
+        """Add a field to whatever response there will be. Raises ValueError for bytes that are not allowed."""
+        HeaderBlock().put(name, value)
+        if self.extra is None:
+            self.extra = []
+        self.extra.append((name, value))
 
     def note_quota(self):
         """Take X-Ratelimit-* from the quota that has just counted."""

@@ -19,6 +19,7 @@ from libc.stdint cimport int64_t, uint64_t
 
 from accel.accesslog cimport AccessLog, AccessRecord
 from accel.chunked cimport ChunkDecoder
+from accel.endpoints cimport Gate
 from accel.headers cimport HeadLimits, HeaderBlock
 from accel.limits cimport QuotaWindow, RateWindow
 from accel.router cimport Route, Router
@@ -157,6 +158,8 @@ cdef class Plan:
     cdef readonly tuple hard_timeouts       # (method, compiled pattern, ms)
     cdef readonly Plan loop                 # continue with this plan instead of an upstream
     cdef readonly bytes loop_path
+    cdef readonly bytes version             # name of the version that this plan is for
+    cdef public object versions             # name -> Plan, of an API with versions
     cdef readonly object grant_key          # plans with the same one share the grants of a session
     cdef int turn
 
@@ -223,6 +226,7 @@ cdef class Exchange:
     cdef public int64_t limit_max, limit_left, limit_reset      # X-Ratelimit-*; reset in unix seconds
     cdef public bint limits_known           # say them on answers of the gateway itself too
     cdef readonly bint ignored              # the path list lets it pass without a key
+    cdef public bint untracked              # leave it out of the analytics
     cdef readonly bytes version             # name of the API's version, b"" if it is not versioned
     cdef readonly bytes default_version     # counts for access as well (fallback_to_default), else None
     cdef public object state                # whatever steps want to hand on
@@ -240,7 +244,9 @@ cdef class Exchange:
     cdef int64_t started_us, sent_us, upstream_us
     cdef int64_t bytes_out
     cdef int64_t hard_ms
-    cdef int route_end
+    cdef int route_end                      # of the listen path, in the decoded path
+    cdef int version_end                    # of a version that stands behind it and stays there
+    cdef list extra                         # header fields for whatever response there will be
     cdef bint body_done, body_chunked, expects, retried, ungzip, upgrade, close, head_only, defer_head, http10
     cdef bint body_sent, response_whole, reused
     cdef object inflate
@@ -259,6 +265,7 @@ cdef class Exchange:
     cdef int _too_much(self) except -1
     cdef int _send_end(self, bytearray trailer) except -1
     cdef int _write_limits(self) except -1
+    cdef int _write_extra(self) except -1
     cdef int _write_tail(self) except -1
     cdef int _broken_body(self) except -1
     cdef int attached(self, Upstream u) except -1

@@ -4,10 +4,11 @@ import asyncio
 import logging
 import re
 import ssl
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from accel.accesslog import AccessLog
+from accel.endpoints import Gate
 from accel.limits import QuotaWindow, RateWindow
 from accel.router import Router
 from accel.shm import Region
@@ -45,6 +46,7 @@ class Exchange:
     limit_reset: int
     limits_known: bool
     ignored: bool
+    untracked: bool
     version: bytes
     default_version: bytes | None
     @property
@@ -54,6 +56,7 @@ class Exchange:
     def resume(self, serial: int) -> None: ...
     def waits(self, serial: int) -> bool: ...
     def note_quota(self) -> None: ...
+    def add_header(self, name: bytes, value: bytes) -> None: ...
     def mark(self, flag: bytes) -> None: ...
     def header(self, name: bytes) -> bytes | None: ...
     def answer(self, status: int, headers: Iterable[tuple[bytes, bytes]] = (), body: bytes = b"") -> None: ...
@@ -168,11 +171,40 @@ class ApiRateLimit(RateLimit):
         threshold: float,
     ) -> None: ...
 
+class PathRateLimit(RateLimit):
+    def __init__(
+        self,
+        rates: Sequence[tuple[re.Pattern[bytes], bytes, RateWindow]],
+        blocked: Callable[[Exchange, RateWindow], Awaitable[None] | None],
+        remote: Callable[[Exchange, RateWindow], None],
+        always: bool,
+        threshold: float,
+    ) -> None: ...
+
 class Quota(Step):
     def __init__(self, ask: Callable[[Exchange, Grant], None], dirty: list[Grant]) -> None: ...
 
 class StripAuth(Step):
     def __init__(self, sources: Iterable[TokenSource]) -> None: ...
+
+class VersionCheck(Step):
+    def __init__(
+        self,
+        location: int,
+        key: bytes,
+        plans: Mapping[bytes, tuple[Plan, float | None, bytes]],
+        default: bytes = b"",
+        fallback: bool = False,
+        strip: bool = False,
+        pattern: re.Pattern[bytes] | None = None,
+        header: bytes = b"",
+        failed: Callable[[Exchange, int, str], None] | None = None,
+        unknown_status: int = 403,
+    ) -> None: ...
+    def adopt(self, children: dict[bytes, Plan]) -> None: ...
+
+class GateCheck(Step):
+    def __init__(self, gate: Gate, failed: Callable[[Exchange, int, str], None], preflights: bool = False) -> None: ...
 
 class PathAnswer(Step):
     def __init__(self, suffix: bytes, function: Callable[[Exchange], None]) -> None: ...
@@ -194,6 +226,8 @@ class Plan:
     api_id: bytes
     name: bytes
     targets: list[Target]
+    steps: list[Any]
+    versions: dict[str, Plan] | None
     def __init__(
         self,
         api_id: bytes,
@@ -213,6 +247,7 @@ class Plan:
         hard_timeouts: Sequence[tuple[bytes, re.Pattern[bytes], int]] = (),
         loop_path: bytes = b"",
         grant_key: Any = None,
+        version: bytes = b"",
     ) -> None: ...
     def link(self, loop: Plan) -> None: ...
 

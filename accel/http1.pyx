@@ -24,6 +24,7 @@ from accel.accesslog cimport (
     T_REQUEST_ID, T_RESPONSE_FLAG, T_UPSTREAM_ADDR, T_USER_AGENT, clear_record, set_text,
 )
 from accel.chunked cimport CHUNK_BAD_EXTENSION, CHUNK_BAD_TRAILER, CHUNK_DATA, CHUNK_END, CHUNK_MORE
+from accel.endpoints cimport GATE_FORBIDDEN, GATE_IGNORED, GATE_OPEN, Gate
 from accel.headers cimport (
     BAD_EXPECTATION, BAD_HEADERS, BAD_TARGET_LENGTH, BAD_VERSION, BODY_CHUNKED, BODY_EOF, BODY_LENGTH, BODY_NONE,
     CH_PATH, CONN_CLOSE, CONN_KEEP_ALIVE, CONN_UPGRADE, F_ACCEPT_ENCODING, F_CONNECTION, F_CONTENT_ENCODING,
@@ -111,6 +112,7 @@ include "buffer.pxi"
 include "paths.pxi"
 include "plan.pxi"
 include "keys.pxi"
+include "gate.pxi"
 include "origin.pxi"
 include "upstream.pxi"
 include "exchange.pxi"

@@ -379,6 +379,19 @@ cdef class ApiRateLimit(RateLimit):
         return self.check(x, self.window)
 
 
+cdef class PathRateLimit(RateLimit):
+    """Limits of all clients together on single paths: ((pattern, method or b"", RateWindow), ...), the first that fits."""
+    cdef tuple rates
+
+    def __init__(self, object rates, object blocked, object remote, bint always, double threshold):
+        RateLimit.__init__(self, blocked, remote, always, threshold)
+        self.rates = tuple(rates)
+
+    cdef int run(self, Exchange x) except -1:
+        cdef RateWindow window = endpoint_window(x, self.rates, None)
+        return GO_ON if window is None else self.check(x, window)
+
+
 cdef class Quota(Step):
     """The key's quota (tyk-core 5.5): counted here while many are left, else asked for.
 

@@ -80,11 +80,12 @@ cdef class Plan:
     def __init__(self, bytes api_id not None, *, bytes name=b"", bytes org_id=b"", int row=0, object steps=(),
                  object response_steps=(), object targets=(), bint strip=False, bint exact_target=False,
                  bint preserve_host=False, bint needs_body=False, bint add_forwarded_for=True,
-                 int64_t head_timeout_ms=30000, object hard_timeouts=(), bytes loop_path=b"", object grant_key=None):
+                 int64_t head_timeout_ms=30000, object hard_timeouts=(), bytes loop_path=b"", object grant_key=None,
+                 bytes version=b""):
         """steps, response_steps: Step objects; targets: Target objects, used in turn; strip: remove the listen path;
         exact_target: with nothing left of the path send the target's path as configured (disable_strip_slash);
         hard_timeouts: (method or b"", compiled bytes pattern searched in the outgoing path, milliseconds); grant_key: hashable, what
-        the rights of a key at this API depend on; the api_id if None."""
+        the rights of a key at this API depend on, the api_id if None; version: name of the version that it is for."""
         self.api_id = api_id
         self.name = name
         self.org_id = org_id
@@ -100,6 +101,7 @@ cdef class Plan:
         self.head_timeout = head_timeout_ms
         self.hard_timeouts = tuple(hard_timeouts)
         self.loop_path = loop_path
+        self.version = version
         self.grant_key = api_id if grant_key is None else grant_key
 
     def link(self, Plan loop not None):

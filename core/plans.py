@@ -17,12 +17,14 @@ from accel.router import Route, Router
 from accel.shm import SharedCounters
 from core.apidef.specs import PlanSpec, RefuseSpec, TargetSpec, TransportSpec
 from core.access.steps import AccessSteps
+from core.access.versions import gate_check, version_check
 from core.findings import Finding
 from core.services import Services
 from core.tls import TlsError, client_context
 
 log = logging.getLogger("preforge.apis")
 
+EXPIRED = "Api Version has expired, please check documentation or contact administrator"
 PROBLEM = "There was a problem proxying the request"
 
 
@@ -75,7 +77,8 @@ class PlanBuilder:
             if not spec.active:
                 continue
             built.names[spec.api_id] = spec.name
-            built.origins.update(target.origin for target in plan.targets)
+            for one in (plan, *(plan.versions or {}).values()):
+                built.origins.update(target.origin for target in one.targets)
             if not spec.internal:
                 routes.append((_host(spec, config.hostname), _route(spec, plan)))
         self._plans = plans
@@ -85,15 +88,46 @@ class PlanBuilder:
     def _link(
         self, specs: list[PlanSpec], plans: dict[str, tuple[tuple[PlanSpec, tuple[Any, ...]], Plan]]
     ) -> None:
-        """Connect `tyk://` targets with the plans they lead to."""
+        """Connect `tyk://` targets and versions that are APIs of their own with the plans they lead to."""
         by_id = {spec.api_id: plans[spec.file][1] for spec in specs if spec.active}
         for spec in specs:
+            plan = plans[spec.file][1]
             if spec.loop_target and spec.loop_target in by_id:
-                plans[spec.file][1].link(by_id[spec.loop_target])
+                plan.link(by_id[spec.loop_target])
+            for key, version in spec.versions:
+                if version.loop_target in by_id and plan.versions:
+                    plan.versions[key].link(by_id[version.loop_target])
+            if spec.selector is not None and spec.selector.children and plan.versions is not None:
+                plan.steps[0].adopt({n.encode(): by_id[i] for n, i in spec.selector.children if i in by_id})
 
     def _plan(self, spec: PlanSpec, config: Any) -> Plan:
+        if spec.selector is None:
+            return self._single(spec, config)
+        if spec.selector.children or spec.selector.own_name:
+            own = self._single(spec, config)
+            versions = {spec.selector.own_name: own} if spec.selector.own_name else {}
+            expiries = {spec.selector.own_name: spec.expires}
+        else:
+            versions = {key: self._single(version, config) for key, version in spec.versions}
+            expiries = {key: version.expires for key, version in spec.versions}
+        base = Plan(
+            spec.api_id.encode(),
+            name=spec.name.encode(),
+            org_id=spec.org_id.encode(),
+            row=self._counters.row_for(spec.api_id),
+            steps=[version_check(spec.selector, versions, expiries, config, self._access.answers.version_failed)],
+            strip=spec.strip_listen_path,
+        )
+        base.versions = versions
+        return base
+
+    def _single(self, spec: PlanSpec, config: Any) -> Plan:
         spell = (lambda name: name) if config.ignore_canonical_mime_header_key else canonical
         steps: list[Step] = [_refuse(refusal) for refusal in spec.refuse]
+        if spec.selector is None and spec.expires is not None:
+            steps.append(_refuse(RefuseSpec("status", 403, EXPIRED, "expired", after=spec.expires)))
+        if spec.gate:
+            steps.append(gate_check(spec.gate, self._access.answers.version_failed))
         steps += self._access.steps(spec)
         if spec.request_headers_remove or spec.request_headers_add:
             steps.append(
@@ -127,6 +161,7 @@ class PlanBuilder:
             head_timeout_ms=int(config.proxy_default_timeout * 1000),
             hard_timeouts=hard,
             loop_path=spec.loop_path.encode(),
+            version=spec.version.encode(),
         )
 
     def _target(self, target: TargetSpec, tls: TransportSpec) -> Target:

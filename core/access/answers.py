@@ -65,6 +65,12 @@ class Answers:
         x.mark(flag)
         x.fail(status, message)
 
+    def version_failed(self, x: Exchange, status: int, message: str) -> None:
+        """The request names no version that can serve it, or a path that is closed."""
+        text = "Attempted access to disallowed version / path."
+        self._fire("VersionFailure", x, text, {"Reason": message})
+        x.fail(status, message)
+
     def rate_limited(self, x: Exchange) -> None:
         self._fire("RatelimitExceeded", x, "Key Rate Limit Exceeded", {})
         x.mark(b"RLT")

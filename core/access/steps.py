@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 from accel.http1 import (
@@ -10,6 +11,7 @@ from accel.http1 import (
     Exchange,
     KeyChecks,
     PathAnswer,
+    PathRateLimit,
     Quota,
     RateLimit,
     Step,
@@ -22,6 +24,7 @@ from core.access.grants import GrantCompiler
 from core.access.loader import REFRESH_MS
 from core.apidef.options import CompileOptions, compile_options
 from core.apidef.specs import AuthSpec, PlanSpec
+from core.sessions.murmur import murmur32
 from core.sessions.tokens import hash_key
 
 if TYPE_CHECKING:
@@ -35,6 +38,7 @@ class AccessSteps:
 
     def __init__(self, services: Services) -> None:
         self._services = services
+        self.answers = services.answers
         self._options = CompileOptions()
         self._hash_keys = False
 
@@ -61,7 +65,7 @@ class AccessSteps:
             compiler = GrantCompiler(
                 services.limits,
                 spec.api_id,
-                not_versioned=True,
+                not_versioned=spec.not_versioned,
                 disable_rate_limit=spec.disable_rate_limit,
                 disable_quota=spec.disable_quota,
                 path_options=self._options,
@@ -78,7 +82,19 @@ class AccessSteps:
             key = "rate-limit-" + hash_key(f"apilimiter-{spec.org_id}{spec.api_id}", self._hash_keys)
             window = RateWindow(services.limits, f"{key}:{rate}:{per}".encode(), rate, per, key)
             found.append(ApiRateLimit(window, rates.api_blocked, rates.api_remote, always, threshold))
+        if spec.path_rates and not spec.disable_rate_limit:
+            found.append(PathRateLimit(self._path_windows(spec), rates.api_blocked, rates.api_remote, always, threshold))
         return found
+
+    def _path_windows(self, spec: PlanSpec) -> list[tuple[re.Pattern[bytes], bytes, RateWindow]]:
+        windows = []
+        for entry in spec.path_rates:
+            base = hash_key(f"apilimiter-{spec.org_id}{spec.api_id}", self._hash_keys)
+            key = f"rate-limit-{base}-{murmur32(f'{entry.method}:{entry.pattern}'.encode())}"
+            name = f"{key}:{entry.pattern}:{entry.method}:{entry.rate}:{entry.per}".encode()
+            window = RateWindow(self._services.limits, name, entry.rate, entry.per, key)
+            windows.append((re.compile(entry.pattern.encode()), entry.method.encode(), window))
+        return windows
 
 
 def _source(spec: AuthSpec) -> TokenSource:

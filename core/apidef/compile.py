@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import ipaddress
+import re
+from typing import Any
 
 from core.apidef import access, features, listen_path, targets
 from core.apidef.decode import Definition, decode
@@ -13,7 +15,8 @@ from core.apidef.loops import resolve_loops
 from core.apidef.options import CompileOptions
 from core.apidef.snapshot import Snapshot
 from core.apidef.specs import PlanSpec, RefuseSpec, TargetSpec, TransportSpec
-from core.apidef.versions import Version, effective_version, unsupported
+from core.apidef.gate import gate_entries, path_rates
+from core.apidef.versions import LOCATIONS, Selector, Version, selector, unsupported, versions
 from core.config.gojson import join_path
 from core.findings import Finding
 
@@ -56,21 +59,19 @@ def compile_definition(
     report = Report(file)
     text = definition.get
     proxy = definition.get("proxy", {})
-    version = effective_version(definition)
-    version_path = join_path("$.version_data.versions", version.key)
-    _note_features(definition, version, version_path, report, scripts)
+    _note_features(definition, report, scripts)
     _check_lists(definition, report)
     token = access.token_source(definition, report)
     _expiry_and_port(definition, report, options)
     path, route = _route(proxy, report, options)
     host, host_pattern = _domain(definition, report, options)
-    addresses, loop = _targets(definition, version, version_path, report)
-    edits = header_edits(version.info, version_path, report)
-    hard, overall = timeouts(version.info, version_path, options, report)
+    chooser = _selector(definition, report)
     transport = proxy.get("transport", {})
+    found = versions(definition)
+    parts = [_version_part(definition, version, report, options) for version in found]
     if report.fatal or route is None:
         return None, report.findings
-    spec = PlanSpec(
+    base = PlanSpec(
         file=file,
         api_id=text("api_id", ""),
         name=text("name", ""),
@@ -85,16 +86,16 @@ def compile_definition(
         strip_listen_path=proxy.get("strip_listen_path", False),
         disable_strip_slash=proxy.get("disable_strip_slash", False),
         preserve_host_header=proxy.get("preserve_host_header", False),
-        targets=addresses,
-        load_balancing=len(addresses) > 1,
-        loop_target=loop.name if loop else "",
-        loop_path=loop.path if loop else "",
-        request_headers_remove=edits.request_remove,
-        request_headers_add=edits.request_add,
-        response_headers_remove=edits.response_remove,
-        response_headers_add=edits.response_add,
-        hard_timeouts=hard,
-        global_timeout=overall,
+        targets=(),
+        load_balancing=False,
+        loop_target="",
+        loop_path="",
+        request_headers_remove=(),
+        request_headers_add=(),
+        response_headers_remove=(),
+        response_headers_add=(),
+        hard_timeouts=(),
+        global_timeout=None,
         tls=TransportSpec(
             transport.get("ssl_insecure_skip_verify", False) or options.proxy_ssl_insecure_skip_verify,
             transport.get("ssl_min_version") or options.proxy_ssl_min_version,
@@ -109,8 +110,74 @@ def compile_definition(
         disable_quota=text("disable_quota", False),
         api_rate=access.api_rate(definition),
         events=access.events_text(definition),
+        not_versioned=chooser is None or bool(chooser.children),
     )
-    return spec, report.findings
+    if chooser is None or chooser.children or chooser.own_name:
+        single = _with(base, parts[0]) if parts else base
+        return dataclasses.replace(single, selector=chooser), report.findings
+    several = tuple((version.key, _with(base, part)) for version, part in zip(found, parts, strict=True))
+    return dataclasses.replace(base, selector=chooser, versions=several), report.findings
+
+
+def _with(base: PlanSpec, part: dict[str, Any]) -> PlanSpec:
+    """The spec of one version; what the whole API refuses stays refused."""
+    return dataclasses.replace(base, **{**part, "refuse": base.refuse + part["refuse"]})
+
+
+def _selector(definition: Definition, report: Report) -> Selector | None:
+    try:
+        chooser = selector(definition)
+    except ValueError as error:
+        report.error("$.definition.location", str(error))
+        return None
+    if chooser is not None and chooser.location != LOCATIONS["url"] and not chooser.key:
+        report.warn("$.definition.key", "no header or parameter is named, so no request can choose a version")
+    if chooser is not None and chooser.pattern:
+        try:
+            re.compile(chooser.pattern.encode())
+        except (re.error, OverflowError, RecursionError) as error:
+            report.error("$.definition.url_versioning_pattern", f"it does not compile: {error}")
+    return chooser
+
+
+def _version_part(
+    definition: Definition, version: Version, report: Report, options: CompileOptions
+) -> dict[str, Any]:
+    """The fields of a PlanSpec that belong to one version."""
+    place = join_path("$.version_data.versions", version.key)
+    mine = Report(report.file)
+    for feature in features.found(features.VERSION_FEATURES, version.info):
+        _note(feature, place, mine)
+    if version.refuse is not None:
+        mine.reject("$.version_data", f"requests are refused: {version.refuse.reason}", version.refuse)
+    addresses, loop = _targets(definition, version, place, mine)
+    edits = header_edits(version.info, place, mine)
+    hard, overall = timeouts(version.info, place, options, mine)
+    gate = gate_entries(version.info, place, options, mine)
+    rates = path_rates(version.info, place, options, mine)
+    expires = parse_expiry(version.info.get("expires", ""))
+    if expires == 0:
+        text = f"{version.info['expires']!r:.40} is not a date, so the version counts as expired"
+        mine.warn(f"{place}.expires", text, 'Write it as "2006-01-02 15:04", or leave it empty.')
+    report.findings += mine.findings
+    report.fatal = report.fatal or mine.fatal
+    return {
+        "version": version.name,
+        "expires": expires,
+        "targets": addresses,
+        "load_balancing": len(addresses) > 1,
+        "loop_target": loop.name if loop else "",
+        "loop_path": loop.path if loop else "",
+        "request_headers_remove": edits.request_remove,
+        "request_headers_add": edits.request_add,
+        "response_headers_remove": edits.response_remove,
+        "response_headers_add": edits.response_add,
+        "hard_timeouts": hard,
+        "global_timeout": overall,
+        "gate": gate,
+        "path_rates": rates,
+        "refuse": tuple(mine.refuse),
+    }
 
 
 def plan_specs(snapshot: Snapshot, options: CompileOptions) -> list[PlanSpec]:
@@ -145,26 +212,21 @@ def _rename_duplicates(specs: list[PlanSpec], snapshot: Snapshot, options: Compi
     return [renamed.get(spec.file, spec) for spec in specs]
 
 
-def _note_features(
-    definition: Definition, version: Version, version_path: str, report: Report, scripts: frozenset[str]
-) -> None:
-    tables = [
-        ("$", features.API_FEATURES, definition),
-        (version_path, features.VERSION_FEATURES, version.info),
-    ]
-    for base, table, value in tables:
-        for feature in features.found(table, value):
-            place = f"{base}.{feature.path}"
-            if feature.treatment == "refuse":
-                message = f"{feature.name}: {features.REFUSED} ({feature.why})"
-                report.reject(place, message, unsupported(feature.name))
-            else:
-                report.warn(place, f"{feature.name}: {features.IGNORED} ({feature.why})")
-    if version.refuse is not None:
-        report.reject("$.version_data", f"requests are refused: {version.refuse.reason}", version.refuse)
+def _note_features(definition: Definition, report: Report, scripts: frozenset[str]) -> None:
+    for feature in features.found(features.API_FEATURES, definition):
+        _note(feature, "$", report)
     if definition.get("api_id") and definition["api_id"] in scripts:
         message = f"the API has a folder of scripts: {features.REFUSED}"
         report.reject("$.api_id", message, unsupported("scripts"))
+
+
+def _note(feature: features.Feature, base: str, report: Report) -> None:
+    place = f"{base}.{feature.path}"
+    if feature.treatment == "refuse":
+        message = f"{feature.name}: {features.REFUSED} ({feature.why})"
+        report.reject(place, message, unsupported(feature.name))
+    else:
+        report.warn(place, f"{feature.name}: {features.IGNORED} ({feature.why})")
 
 
 def _check_lists(definition: Definition, report: Report) -> None:

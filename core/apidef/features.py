@@ -82,17 +82,6 @@ def _entries(name: str) -> Test:
     return test
 
 
-def _ignored_with_actions(info: dict[str, Any]) -> Any:
-    if not info.get("use_extended_paths"):
-        return False
-    entries = info.get("extended_paths", {}).get("ignored", [])
-    return any(entry.get("method_actions") and not entry.get("disabled") for entry in entries)
-
-
-def _simple_paths(name: str) -> Test:
-    return lambda info: not info.get("use_extended_paths") and info.get("paths", {}).get(name)
-
-
 def _protocol(definition: dict[str, Any]) -> Any:
     return definition.get("protocol", "") not in ("", "http", "https")
 
@@ -266,9 +255,9 @@ API_FEATURES: tuple[Feature, ...] = (
 )
 
 _CHANGING = (
-    "white_list black_list mock_response transform transform_response transform_jq transform_jq_response"
+    "transform transform_response transform_jq transform_jq_response"
     " transform_headers transform_response_headers circuit_breakers url_rewrites virtual size_limits"
-    " method_transforms validate_json validate_request internal go_plugin persist_graphql rate_limit"
+    " method_transforms validate_json validate_request go_plugin persist_graphql"
 )
 
 VERSION_FEATURES: tuple[Feature, ...] = (
@@ -276,15 +265,6 @@ VERSION_FEATURES: tuple[Feature, ...] = (
         Feature(f"{name}", f"extended_paths.{name}", "refuse", "it restricts or changes", _entries(name))
         for name in _CHANGING.split()
     ),
-    Feature(
-        "method actions",
-        "extended_paths.ignored",
-        "refuse",
-        "they answer requests",
-        _ignored_with_actions,
-    ),
-    Feature("white list", "paths.white_list", "refuse", "it restricts paths", _simple_paths("white_list")),
-    Feature("black list", "paths.black_list", "refuse", "it restricts paths", _simple_paths("black_list")),
     Feature(
         "size limit",
         "global_size_limit",

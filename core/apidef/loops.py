@@ -16,7 +16,7 @@ def slug(name: str) -> str:
 
 def resolve_loops(specs: list[PlanSpec]) -> list[PlanSpec]:
     """Turn each ``loop_target`` into an api_id; a missing one, or a circle, refuses every request."""
-    if not any(spec.loop_target for spec in specs):
+    if not any(spec.loop_target or spec.versions for spec in specs):
         return specs
     ids = {spec.api_id: spec for spec in specs if spec.api_id}
     names = {slug(spec.name): spec for spec in specs if spec.name}
@@ -42,8 +42,21 @@ def resolve_loops(specs: list[PlanSpec]) -> list[PlanSpec]:
                 changed = _refused(spec, "the tyk:// targets lead in a circle")
             else:
                 changed = dataclasses.replace(spec, loop_target=target.api_id)
+        if spec.versions:
+            inner = tuple((key, _resolved(version, ids, names)) for key, version in spec.versions)
+            changed = dataclasses.replace(changed, versions=inner)
         result.append(changed)
     return result
+
+
+def _resolved(version: PlanSpec, ids: dict[str, PlanSpec], names: dict[str, PlanSpec]) -> PlanSpec:
+    """The version of an API with its loop; circles among versions end at the limit of loops per request."""
+    if not version.loop_target:
+        return version
+    target = ids.get(version.loop_target) or names.get(slug(version.loop_target))
+    if target is None or not target.api_id:
+        return _refused(version, f"no API has the id or name {version.loop_target!r:.80}")
+    return dataclasses.replace(version, loop_target=target.api_id)
 
 
 def _refused(spec: PlanSpec, reason: str) -> PlanSpec:

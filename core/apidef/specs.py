@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from core.apidef.gate import GateEntry, PathRate
+    from core.apidef.versions import Selector
 
 RefuseKind = Literal["status", "text", "unsupported"]
 
@@ -87,7 +91,10 @@ class PlanSpec:
     leads to, ``loop_path`` the path there. Header edits are those of the effective version, removals first.
     An ``internal`` API has no route of its own. ``token`` is where clients put their auth token, None when the API does
     not ask for one; ``strip_auth`` is what is removed before the request goes upstream. ``api_rate`` is the limit of all
-    clients together, (requests, seconds). ``events`` is the JSON text of ``event_handlers``, "" without.
+    clients together, (requests, seconds), ``path_rates`` those of single paths. ``events`` is the JSON text of
+    ``event_handlers``, "" without. ``version`` is the name of the version that this is; with a ``selector`` requests
+    choose among ``versions``, (key, spec) pairs of the same API. ``expires`` is the unix time from which a version is
+    refused, None for never. ``gate`` holds the path lists.
     """
 
     file: str
@@ -122,3 +129,10 @@ class PlanSpec:
     disable_quota: bool = False
     api_rate: tuple[float, float] | None = None
     events: str = ""
+    version: str = ""
+    not_versioned: bool = True
+    expires: float | None = None
+    selector: Selector | None = None
+    versions: tuple[tuple[str, PlanSpec], ...] = ()
+    gate: tuple[GateEntry, ...] = ()
+    path_rates: tuple[PathRate, ...] = ()
