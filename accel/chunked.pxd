@@ -28,4 +28,5 @@ cdef class ChunkDecoder:
     cdef Py_ssize_t used
 
     cdef void reset(self)
+    cdef int _extension(self, unsigned char c) noexcept
     cdef int next(self, const char* p, Py_ssize_t n) except -9

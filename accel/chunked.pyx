@@ -1,12 +1,18 @@
 """See chunked.pxd."""
 
-from accel.headers cimport CH_TOKEN, CH_VALUE, ch_is, hex_value, tables_init
+from accel.headers cimport CH_TOKEN, ch_is, hex_value, tables_init
 
 tables_init()
 
 cdef enum:
     S_SIZE
-    S_EXTENSION
+    S_NAME              # of an extension: at its first character
+    S_NAME_REST
+    S_VALUE             # at the first character of its value
+    S_VALUE_REST
+    S_QUOTED
+    S_QUOTED_PAIR
+    S_QUOTED_END
     S_SIZE_LF
     S_DATA
     S_DATA_CR
@@ -32,6 +38,26 @@ cdef class ChunkDecoder:
         self.trailer = None
         self.data_len = 0
         self.used = 0
+
+    cdef int _extension(self, unsigned char c) noexcept:
+        """The state after one character of `;name`, `;name=token` or `;name="text"`; -1 for anything else."""
+        if self.state == S_NAME:
+            return S_NAME_REST if ch_is(c, CH_TOKEN) else -1
+        if self.state == S_VALUE:
+            return S_QUOTED if c == c'"' else S_VALUE_REST if ch_is(c, CH_TOKEN) else -1
+        if self.state == S_QUOTED:
+            if c == c'"':
+                return S_QUOTED_END
+            return S_QUOTED_PAIR if c == c"\\" else S_QUOTED if 0x20 <= c <= 0x7e else -1
+        if self.state == S_QUOTED_PAIR:
+            return S_QUOTED if 0x20 <= c <= 0x7e else -1
+        if c == c"\r":
+            return S_SIZE_LF
+        if c == c";":
+            return S_NAME
+        if self.state == S_NAME_REST and c == c"=":
+            return S_VALUE
+        return self.state if self.state != S_QUOTED_END and ch_is(c, CH_TOKEN) else -1
 
     cdef int next(self, const char* p, Py_ssize_t n) except -9:
         cdef Py_ssize_t i = 0
@@ -61,18 +87,16 @@ cdef class ChunkDecoder:
                 elif c == c"\r":
                     self.state = S_SIZE_LF
                 elif c == c";":
-                    self.state = S_EXTENSION
+                    self.state = S_NAME
                 else:
                     return CHUNK_BAD
-            elif self.state == S_EXTENSION:
-                if c == c"\r":
-                    self.state = S_SIZE_LF
-                elif not ch_is(c, CH_VALUE):
+            elif S_NAME <= self.state <= S_QUOTED_END:
+                self.state = self._extension(c)
+                if self.state < 0:
                     return CHUNK_BAD
-                else:
-                    self.extension += 1
-                    if self.extension > self.max_extension:
-                        return CHUNK_BAD_EXTENSION
+                self.extension += 1
+                if self.extension > self.max_extension:
+                    return CHUNK_BAD_EXTENSION
             elif self.state == S_SIZE_LF:
                 if c != c"\n":
                     return CHUNK_BAD

@@ -25,7 +25,8 @@ cdef class VersionCheck(Step):
         plans: {name: (Plan, expiry or None, text)}; strip: take the version out of the request; pattern: compiled
         bytes expression that a segment has to fit to be taken for a version; header: of the response, says which
         version served a request that named none."""
-        self.location, self.key = location, key
+        self.location = location
+        self.key = canonical(key) if location == V_HEADER else key
         self.plans = dict(plans)
         self.children = {}
         self.default, self.fallback, self.strip = default, fallback, strip

@@ -105,7 +105,7 @@ cdef class TokenSource:
 
     def __init__(self, bytes header=b"", bytes param=b"", bytes cookie=b""):
         """Names; an empty one is not looked at."""
-        self.header, self.param, self.cookie = header, param, cookie
+        self.header, self.param, self.cookie = canonical(header) if header else b"", param, cookie
 
     cdef bytes find(self, Exchange x):
         cdef HeaderBlock head = x.req

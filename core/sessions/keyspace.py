@@ -108,7 +108,9 @@ class KeySpace:
 
     async def save_org(self, org: str, session: SessionData, lifetime: int) -> None:
         command: list[Any] = ["SET", ORG_PREFIX + org, encode(session)]
-        await self._store.call(*command, *(["EX", lifetime] if lifetime > 0 else []))
+        if lifetime > 0:
+            command += ["EX", lifetime]
+        await self._store.call(*command)
         await self._store.durable()
 
     async def delete_org(self, org: str) -> bool:

@@ -14,8 +14,8 @@ def seconds(session: SessionData, apis: Iterable[tuple[int, bool]], config: Any,
     """Seconds to live, 0 and below for ever; apis: (session_lifetime, respects_key_expiration) of those it opens."""
     if config.force_global_session_lifetime:
         return int(config.global_session_lifetime)
-    expires = session["expires"]
-    action, grace = session["post_expiry_action"], session["post_expiry_grace_period"]
+    expires = int(session["expires"])
+    action, grace = session["post_expiry_action"], int(session["post_expiry_grace_period"])
     if action == "delete" or (action == "retain" and grace):
         if action == "retain" and grace < 0:
             return FOREVER

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from core.config.gojson import Anything, Bool, Int, ListOf, MapOf, Num, Obj, Str, decode_document, walk
+from core.config.gojson import Anything, Bool, Int, ListOf, MapOf, Num, Obj, Schema, Str, decode_document, walk
 from core.findings import Finding
 
 SessionData = dict[str, Any]
 
 SMOOTHING = Obj({"enabled": Bool(), "threshold": Int(), "trigger": Num(), "step": Int(), "delay": Int()})
-LIMIT_FIELDS = {
+LIMIT_FIELDS: dict[str, Schema] = {
     "rate": Num(),
     "per": Num(),
     "throttle_interval": Num(),

@@ -64,14 +64,18 @@ class Signer:
             command, payload = value["command"], value.get("payload", "")
             signature, algorithm = value.get("signature", ""), value.get("algorithm", 0)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            return self._refuse("it is not a notification")
+            self._refuse("it is not a notification")
+            return None
         if not isinstance(command, str) or not isinstance(payload, str) or not isinstance(signature, str):
-            return self._refuse("it is not a notification")
+            self._refuse("it is not a notification")
+            return None
         if not self._insecure:
             if algorithm != SHA256:
-                return self._refuse("it is signed in a way that is not supported")
+                self._refuse("it is signed in a way that is not supported")
+                return None
             if not hmac.compare_digest(signature.encode(), self._signature(command, payload).encode()):
-                return self._refuse("its signature is wrong: do all gateways have the same node_secret?")
+                self._refuse("its signature is wrong: do all gateways have the same node_secret?")
+                return None
         return Notification(command, payload)
 
     def _refuse(self, reason: str) -> None:

@@ -56,7 +56,7 @@ class Connection(asyncio.Protocol):
 
     def send(self, callback: Callback, arguments: tuple[Argument, ...]) -> None:
         """Send one command with the next batch. The connection must be open."""
-        self._out.append(hiredis.pack_command(arguments))
+        self._out.append(hiredis.pack_command(arguments))  # type: ignore[arg-type]
         now = self._loop.time()
         self._waiting.append((callback, now + self._timeout))
         self.sent += 1

@@ -113,6 +113,17 @@ def test_broken_chunks_never_give_more_than_the_reference(data: bytes) -> None:
     assert reference.complete == (rest is not None)
 
 
+@pytest.mark.parametrize("line", [b"1;", b"1;=a", b"1;(", b"1;a b", b"1;a=", b"1;a= b", b"1; a", b'1;a="b', b'1;a="b"c', b"1;a=\x80"])
+def test_a_chunk_extension_that_another_parser_may_read_otherwise_is_refused(line: bytes) -> None:
+    with pytest.raises(ValueError, match="-1"):
+        chunked.decode(line + b"\r\na\r\n0\r\n\r\n")
+
+
+@pytest.mark.parametrize("line", [b"1;a", b"1;a=b", b'1;a="b c;\\"d"', b"1;a;b=c;d", b'1;a="";b'])
+def test_a_chunk_extension_of_the_standard_is_skipped(line: bytes) -> None:
+    assert chunked.decode(line + b"\r\na\r\n0\r\n\r\n")[0] == b"a"
+
+
 @pytest.mark.parametrize("cut", range(1, 40))
 def test_a_chunked_body_is_the_same_however_it_is_split(cut: int) -> None:
     wire = b"5;x=y\r\nhello\r\n10\r\n0123456789abcdef\r\n0\r\nX: 1\r\n\r\n"

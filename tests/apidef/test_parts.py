@@ -9,14 +9,15 @@ import orjson
 import pytest
 
 from core.apidef import features, listen_path, targets
-from core.apidef.compile import auth_source
+from core.apidef.access import token_source
+from core.apidef.compile import Report
 from core.apidef.decode import decode, decode_thoroughly
 from core.apidef.durations import parse_duration, parse_expiry
 from core.apidef.edits import path_pattern
 from core.apidef.options import CompileOptions
 from core.apidef.schema import DEFINITION
 from core.apidef.specs import AuthSpec, TargetSpec
-from core.apidef.versions import effective_version
+from core.apidef.versions import versions as chosen_versions
 from core.config.gojson import Anything, Bool, Int, ListOf, MapOf, Num, Obj, Schema, Str
 
 
@@ -124,7 +125,7 @@ def test_unreadable_expiry_counts_as_past() -> None:
 )
 def test_version_of_an_api_that_is_not_versioned(versions: list[str], key: str, status: int | None) -> None:
     data = {"not_versioned": True, "versions": {name: {"name": name} for name in versions}}
-    version = effective_version({"version_data": data})
+    (version,) = chosen_versions({"version_data": data})
     assert (version.key, version.refuse and version.refuse.status) == (key, status)
 
 
@@ -141,7 +142,7 @@ def test_version_of_an_api_that_is_not_versioned(versions: list[str], key: str, 
     ],
 )
 def test_places_of_the_auth_token(config: dict[str, Any], expected: AuthSpec) -> None:
-    assert auth_source(config) == expected
+    assert token_source(config, Report("a.json")) == expected
 
 
 def test_endpoint_pattern_follows_the_matching_options() -> None:
