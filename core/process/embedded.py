@@ -28,6 +28,7 @@ PR_SET_PDEATHSIG = 1  # prctl(2)
 STOP_SECONDS = 10.0
 PROGRESS_SECONDS = 5.0
 MOST_LINE = 65536
+MOST_WARNINGS = 100
 # "pid:role day month year time level text"; levels are . - * # from debug to warning
 LINE = re.compile(rb"^\d+:\S+ .{11} \S+ ([.\-*#]) (.*)$")
 LEVELS = {b".": logging.DEBUG, b"-": logging.DEBUG, b"*": logging.INFO, b"#": logging.WARNING}
@@ -71,7 +72,9 @@ class EmbeddedServer:
         self._ended = 0.0
         self._line = b""
         self._last: deque[str] = deque(maxlen=20)
+        self._starting = state is None
         self._stopping = False
+        self._warned: set[str] = set()
 
     def start(self) -> None:
         """Lock the data directory and start the server. Raises BootError or ForkRefused."""
@@ -99,6 +102,7 @@ class EmbeddedServer:
                 os._exit(127)
         os.close(write_end)
         self.pid = pid
+        self._starting = True
         self._since = time.monotonic()
         datadir.note(self._lock, pid)
         log.info("the embedded store started as %d", pid)
@@ -158,7 +162,20 @@ class EmbeddedServer:
             text = (match[2] if match else line).decode(errors="replace").rstrip()
             if text:
                 self._last.append(text)
-                log.log(LEVELS[match[1]] if match else logging.INFO, "%s", text)
+                log.log(self._level(text, match[1] if match else b"*"), "%s", text)
+
+    def _level(self, text: str, mark: bytes) -> int:
+        """What a line counts as: what each start says is for debugging, and a warning is given once."""
+        level = LEVELS[mark]
+        if text.startswith("Ready to accept connections"):
+            self._starting = False
+        elif level == logging.WARNING and text not in self._warned and not self._stopping:
+            if len(self._warned) < MOST_WARNINGS:
+                self._warned.add(text)
+            return level
+        elif not self._starting and not self._stopping:
+            return level
+        return logging.DEBUG
 
     def _read_all(self) -> None:
         while self.fd >= 0 and select.select([self.fd], [], [], 0)[0]:
@@ -183,7 +200,8 @@ class EmbeddedServer:
         early = time.monotonic() - self._since < SOON
         self._failures = self._failures + 1 if early else 0
         self._ended = time.monotonic()
-        log.error("the embedded store died: %s", _how(status))
+        last = f": {self._last[-1]}" if self._starting and self._last else ""
+        log.error("the embedded store died: %s%s", _how(status), last)
         return True
 
     def due(self, backoff_max: float) -> None:

@@ -24,9 +24,8 @@ class Durability:
     """Answers all who ask meanwhile with one sync. Has a connection of its own, which WAITAOF blocks."""
 
     def __init__(self, settings: StoreSettings, locate: Locate) -> None:
-        self._link = Link(
-            settings, locate, Counters(), greet=self._greet, timeout=WAIT_SECONDS + settings.command_timeout
-        )
+        timeout = WAIT_SECONDS + settings.command_timeout
+        self._link = Link(settings, locate, Counters(), name="", greet=self._greet, timeout=timeout)
         self._waiting: list[tuple[asyncio.Future[Any], bytes]] = []
         self._running: asyncio.Task[None] | None = None
         self._calm: asyncio.TimerHandle | None = None

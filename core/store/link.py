@@ -38,7 +38,8 @@ class Link:
         on_change: Callable[[bool], None] | None = None,
         timeout: float = 0.0,
     ) -> None:
-        """on_push: takes published messages; greet: runs before the connection is used, and refuses it by raising;
+        """name: what the log calls it, "" for one that is not spoken of; on_push: takes
+        published messages; greet: runs before the connection is used, and refuses it by raising;
         on_change: told whether commands can be sent; timeout: seconds for one command if not the configured ones."""
         self.connection: Connection | None = None
         self._settings = settings
@@ -89,14 +90,14 @@ class Link:
         if not connection.take(callback, data):
             self._counters.refused += 1
             options = "preforge.storage.max_waiting, max_queued_bytes"
-            self._loop.call_soon(callback, StoreAway(f"too many commands wait for {self._name} ({options})"))
+            self._loop.call_soon(callback, StoreAway(f"too many commands wait for the store ({options})"))
 
     def _without(self, callback: Callback, arguments: tuple[Any, ...]) -> None:
         if self._early is not None and len(self._early) < self._settings.max_waiting:
             self._early.append((callback, arguments))
         else:
             self._counters.refused += 1
-            self._loop.call_soon(callback, StoreAway(f"{self._name} cannot be reached: {self._why}"))
+            self._loop.call_soon(callback, StoreAway(f"the store cannot be reached: {self._why}"))
 
     def renew(self, reason: str) -> None:
         """Give the connection up and locate the server anew."""
@@ -148,7 +149,7 @@ class Link:
     def _up(self, connection: Connection) -> None:
         self._down.clear()
         self.connection = connection
-        if self._silent:
+        if self._silent and self._name:
             log.warning("%s is there again", self._name)
         self._silent = False
         self._first_is_over()
@@ -164,9 +165,9 @@ class Link:
 
     def _say(self, why: str) -> None:
         self._why = why
-        if not self._silent:
-            self._silent = True
+        if not self._silent and self._name:
             log.error("%s cannot be reached: %s", self._name, why)
+        self._silent = True
 
     def _lost(self, connection: Connection) -> None:
         if self.connection is connection:
