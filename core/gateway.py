@@ -21,9 +21,11 @@ from core.config import Config, ConfigError, load
 from core.config.load import changed
 from core.errors.pages import ErrorPages
 from core.findings import Finding
-from core.process.app import Limits, ListenerSpec, LoadReport, WorkerContext
+from core.process.app import BootError, EmbeddedSpec, Limits, ListenerSpec, LoadReport, WorkerContext
 from core.sessions.policies import Policies
 from core.sessions.policy_files import read_policies
+from core.store.embedded import embedded_spec
+from core.store.errors import StoreError
 
 if TYPE_CHECKING:
     from core.worker_server import WorkerServer
@@ -54,7 +56,6 @@ class GatewayApp:
         self._policies = Policies()
         self._table: LimitTable | None = None
         self._node_id = uuid.uuid4().hex
-        self._socket_path = ""
         self._server: WorkerServer | None = None
 
     # -- in the master ---------------------------------------------------------
@@ -82,6 +83,13 @@ class GatewayApp:
 
     def rows(self) -> int:
         return max(2, int(self.config.preforge.metrics.max_apis))
+
+    def storage(self) -> EmbeddedSpec | None:
+        """The embedded store of the configuration. Raises BootError if it cannot be run."""
+        try:
+            return embedded_spec(self.config, self.path)
+        except StoreError as error:
+            raise BootError(str(error)) from error
 
     def load(self) -> LoadReport:
         findings: list[Finding] = []
@@ -139,7 +147,7 @@ class GatewayApp:
         from core.worker_server import WorkerServer  # noqa: PLC0415  # event loop code: not for the master
 
         self._server = WorkerServer(
-            ctx, self.config, self.limit_table(), self._node_id, self._socket_path
+            ctx, self.config, self.limit_table(), self._node_id, ctx.storage_socket
         )
         await self._server.start()
         findings = await self._server.configure(self.config, self._specs(), self._policies)

@@ -27,7 +27,6 @@ TOP_LEVEL = (
 MOST_LINES = 600
 # path -> why it may be longer than MOST_LINES
 LONG: dict[str, str] = {
-    "core/process/master.py": "one poll loop that owns all state of the processes; its parts are in files of their own already",
     "accel/headers.pyx": "one parser: splitting it would cut the inlined calls between its halves",
     "accel/exchange.pxi": "one class: its state machine is read as a whole",
 }

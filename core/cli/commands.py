@@ -127,6 +127,11 @@ def status(options: argparse.Namespace) -> int:
         return 0
     _say(f"gateway {reply['pid']}: {reply['state']}, up {reply['uptime']:g} s, "
          f"{reply['reloads']} reloads (last: {reply['last_reload'] or 'none'}), {len(reply['findings'])} findings")  # fmt: skip
+    storage = reply.get("storage")
+    if storage:
+        size = storage["memory"].get("rss", 0) / 1e6
+        _say(f"embedded store {storage['pid']}: {storage['state']}, up {storage['uptime']:g} s, "
+             f"{storage['restarts']} restarts, {size:.1f} MB, in {storage['directory']}")  # fmt: skip
     _say(
         f"{'slot':>4} {'pid':>8} {'gen':>4} {'state':<9} {'up s':>9} {'conns':>7} {'requests':>12} {'rss MB':>7} {'pss MB':>7}"
     )

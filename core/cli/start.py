@@ -13,10 +13,11 @@ from pathlib import Path
 from core.config import ConfigError
 from core.gateway import GatewayApp, set_up_logging
 from core.process import upgrade
+from core.process.app import BootError
 from core.process.control import ControlError, default_path
 from core.process.forkguard import ForkRefused
 from core.process.listeners import ListenError
-from core.process.master import BootError, Master
+from core.process.master import Master
 from core.process.pidfile import PidFileError
 
 log = logging.getLogger("preforge")

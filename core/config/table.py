@@ -31,8 +31,11 @@ ENVIRONMENT = {
     "http_server_options.ssl_ciphers": "HTTPSERVEROPTIONS_CIPHERS",
     "ports_whitelist": "PORTWHITELIST",
     "disable_ports_whitelist": "DISABLEPORTWHITELIST",
-    "storage.optimisation_max_idle": "STORAGE_MAXIDLE",
-    "storage.optimisation_max_active": "STORAGE_MAXACTIVE",
+    **{
+        f"{section}.optimisation_{name}": f"{section.replace('_', '').upper()}_{name.replace('_', '').upper()}"
+        for section in ("storage", "analytics_storage", "cache_storage", "rate_limiter_storage")
+        for name in ("max_idle", "max_active")
+    },
     "max_idle_connections": "MAXIDLECONNS",
     "max_idle_connections_per_host": "MAXIDLECONNSPERHOST",
     "proxy_ssl_ciphers": "PROXYSSLCIPHERSUITES",

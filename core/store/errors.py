@@ -8,8 +8,19 @@ class StoreError(Exception):
 
 
 class StoreAway(StoreError):
-    """The store cannot be asked: not connected, too slow, or too many requests wait for it."""
+    """The store cannot be asked: not connected, too slow, not in charge, or too many commands wait for it."""
 
 
 class StoreReply(StoreError):
     """The server answered with an error."""
+
+
+# Error replies of a server that is there but cannot serve now: still loading, not the master, its disk is full.
+AWAY = (
+    "LOADING", "MASTERDOWN", "CLUSTERDOWN", "READONLY", "BUSY ", "TRYAGAIN", "NOREPLICAS", "MISCONF", "NOAUTH",
+)  # fmt: skip
+
+
+def from_reply(text: str) -> StoreError:
+    """The error for an error reply."""
+    return StoreAway(f"the store answered: {text}") if text.startswith(AWAY) else StoreReply(text)

@@ -1,4 +1,4 @@
-"""A lasting link to one server: connects, logs in, connects again when it is lost."""
+"""A lasting link to one server: connects, and connects again for ever when the connection is lost."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ import ssl
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from core.store.connection import Callback, Connection
+import hiredis
+
+from core.store.connection import Callback, Connection, Counters
+from core.store.dial import dial
 from core.store.errors import StoreAway, StoreError
 from core.store.settings import Address, StoreSettings
 
@@ -16,148 +19,160 @@ log = logging.getLogger("preforge.store")
 
 FIRST_PAUSE = 0.05
 LONGEST_PAUSE = 2.0
-MOST_BYTES = 64 * 1024 * 1024
 
 Locate = Callable[[], Awaitable[Address]]
 
 
 class Link:
-    """One server, or whatever server `locate` names at the time (a sentinel's master)."""
+    """One server, or whatever server `locate` names at the time (a sentinel's master, some node of a cluster)."""
 
     def __init__(
         self,
         settings: StoreSettings,
         locate: Locate,
+        counters: Counters,
         *,
+        name: str = "the store",
         on_push: Callback | None = None,
-        greet: Callable[[Connection], Awaitable[None]] | None = None,
+        greet: Callable[[Connection], Awaitable[Any]] | None = None,
         on_change: Callable[[bool], None] | None = None,
+        timeout: float = 0.0,
     ) -> None:
-        """on_push: takes pushed messages; greet: runs after the log-in; on_change: whether commands can be sent."""
-        self.reconnects = 0
-        self.refused = 0
-        self.timeouts = 0
+        """name: what the log calls it, "" for one that is not spoken of; on_push: takes
+        published messages; greet: runs before the connection is used, and refuses it by raising;
+        on_change: told whether commands can be sent; timeout: seconds for one command if not the configured ones."""
         self.connection: Connection | None = None
         self._settings = settings
         self._locate = locate
+        self._counters = counters
+        self._name = name
         self._push = on_push
         self._greet = greet
         self._on_change = on_change
-        self._tls: ssl.SSLContext | None = None
+        self._timeout = timeout
+        self._loop = asyncio.get_running_loop()
         self._task: asyncio.Task[None] | None = None
         self._down = asyncio.Event()
-        self._first: asyncio.Future[None] | None = None
-        self._closed = False
-        self._quiet = False
+        # Commands from before the end of the first attempt to connect, None afterwards.
+        self._early: list[tuple[Callback, tuple[Any, ...]]] | None = None
+        self._first: asyncio.Future[None] = self._loop.create_future()
+        self._silent = False
+        self._why = "it has not been connected yet"
 
     @property
     def available(self) -> bool:
+        """Whether commands can be sent."""
         return self.connection is not None
 
     def start(self) -> None:
         """Begin to connect; never fails."""
         if self._task is None:
-            loop = asyncio.get_running_loop()
-            self._first = loop.create_future()
-            self._task = loop.create_task(self._keep())
+            self._early = []
+            self._loop.call_later(self._timeout or self._settings.command_timeout, self._first_is_over)
+            self._task = self._loop.create_task(self._keep())
 
-    async def settled(self, seconds: float) -> None:
-        """Wait until the first attempt to connect has ended, at most `seconds`."""
-        if self._first is not None and not self._first.done():
-            await asyncio.wait([self._first], timeout=seconds)
+    async def settled(self) -> None:
+        """Wait until the first attempt has ended, or has taken as long as a command may."""
+        await asyncio.wait([self._first])
 
     def send(self, callback: Callback, arguments: tuple[Any, ...]) -> None:
         """Send a command, or fail it soon. Never raises."""
         connection = self.connection
         if connection is None:
-            self.refused += 1
-            asyncio.get_running_loop().call_soon(callback, StoreAway("the store is not connected"))
-        elif connection.waiting >= self._settings.max_waiting or connection.paused:
-            self.refused += 1
-            text = "too many commands wait for the store (preforge.storage.max_waiting)"
-            asyncio.get_running_loop().call_soon(callback, StoreAway(text))
+            self._without(callback, arguments)
+            return
+        try:
+            data = hiredis.pack_command(arguments)
+        except (TypeError, ValueError) as error:
+            self._loop.call_soon(callback, StoreError(f"the command cannot be sent: {error}"))
+            return
+        self._counters.commands += 1
+        if not connection.take(callback, data):
+            self._counters.refused += 1
+            options = "preforge.storage.max_waiting, max_queued_bytes"
+            self._loop.call_soon(callback, StoreAway(f"too many commands wait for the store ({options})"))
+
+    def _without(self, callback: Callback, arguments: tuple[Any, ...]) -> None:
+        if self._early is not None and len(self._early) < self._settings.max_waiting:
+            self._early.append((callback, arguments))
         else:
-            connection.send(callback, arguments)
+            self._counters.refused += 1
+            self._loop.call_soon(callback, StoreAway(f"the store cannot be reached: {self._why}"))
+
+    def renew(self, reason: str) -> None:
+        """Give the connection up and locate the server anew."""
+        if self.connection is not None:
+            self.connection.close(reason)
 
     async def close(self) -> None:
-        self._closed = True
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+        self._why = "it was closed"
+        self._silent = True
+        self._first_is_over()
         if self.connection is not None:
-            self.connection.close("the store is closed")
-            self.connection = None
+            self.connection.close(self._why)
 
     async def _keep(self) -> None:
         pause = FIRST_PAUSE
-        while not self._closed:
+        while True:
             try:
-                connection = await asyncio.wait_for(self._connect(), self._settings.timeout)
-            except (OSError, StoreError, asyncio.TimeoutError, ssl.SSLError) as error:
-                self._say(error)
-                self._settle()
+                async with asyncio.timeout(self._settings.timeout):
+                    connection = await self._connect()
+            except (OSError, StoreError, ssl.SSLError) as error:
+                self._say(str(error) or f"no connection within {self._settings.timeout:g} s")
+                self._first_is_over()
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, LONGEST_PAUSE)
                 continue
-            pause = FIRST_PAUSE
             if not connection.open:
+                await asyncio.sleep(pause)
                 continue
-            self._down.clear()
-            self.connection = connection
-            if self._quiet:
-                log.warning("the store is there again")
-            self._quiet = False
-            self._settle()
-            if self._on_change is not None:
-                self._on_change(True)
+            pause = FIRST_PAUSE
+            self._up(connection)
             await self._down.wait()
-            self.reconnects += 1
-
-    def _settle(self) -> None:
-        if self._first is not None and not self._first.done():
-            self._first.set_result(None)
-
-    def _say(self, error: BaseException) -> None:
-        if not self._quiet:
-            self._quiet = True
-            log.error("the store cannot be reached: %s", error or type(error).__name__)
+            self._counters.reconnects += 1
+            await asyncio.sleep(FIRST_PAUSE / 2)
 
     async def _connect(self) -> Connection:
-        loop = asyncio.get_running_loop()
         address = await self._locate()
-        settings = self._settings
-
-        def make() -> Connection:
-            return Connection(self._lost, settings.command_timeout, self._push)
-
-        if address.port == 0:
-            _, connection = await loop.create_unix_connection(make, address.host)
-        else:
-            if settings.use_ssl and self._tls is None:
-                self._tls = settings.tls()
-            name = address.host if self._tls is not None else None
-            _, connection = await loop.create_connection(
-                make, address.host, address.port, ssl=self._tls, server_hostname=name
-            )
-        try:
-            if settings.password:
-                login = (settings.username, settings.password) if settings.username else (settings.password,)
-                await connection.call("AUTH", *login)
-            if settings.database and not settings.cluster:
-                await connection.call("SELECT", settings.database)
-            await connection.call("PING")
-            if self._greet is not None:
+        connection = await dial(self._settings, address, self._counters, self._lost, self._push, self._timeout)
+        if self._greet is not None:
+            try:
                 await self._greet(connection)
-        except BaseException:
-            connection.close("the log-in failed")
-            raise
+            except BaseException:
+                connection.close("the connection cannot be used")
+                raise
         return connection
+
+    def _up(self, connection: Connection) -> None:
+        self._down.clear()
+        self.connection = connection
+        if self._silent and self._name:
+            log.warning("%s is there again", self._name)
+        self._silent = False
+        self._first_is_over()
+        if self._on_change is not None:
+            self._on_change(True)
+
+    def _first_is_over(self) -> None:
+        if not self._first.done():
+            self._first.set_result(None)
+        early, self._early = self._early, None
+        for callback, arguments in early or ():
+            self.send(callback, arguments)
+
+    def _say(self, why: str) -> None:
+        self._why = why
+        if not self._silent and self._name:
+            log.error("%s cannot be reached: %s", self._name, why)
+        self._silent = True
 
     def _lost(self, connection: Connection) -> None:
         if self.connection is connection:
             self.connection = None
             self._down.set()
-            if not self._closed:
-                self._say(StoreAway("the connection was lost"))
-                if self._on_change is not None:
-                    self._on_change(False)
+            self._say(connection.reason)
+            if self._on_change is not None:
+                self._on_change(False)

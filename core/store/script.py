@@ -6,7 +6,7 @@ import hashlib
 
 
 class Script:
-    """A Lua script; it is sent once to each server and then named by its SHA-1, as EVALSHA wants it."""
+    """A Lua script. A server gets its source once and is then told its SHA-1 (EVALSHA)."""
 
     __slots__ = ("sha", "source")
 

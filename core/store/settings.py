@@ -3,36 +3,86 @@
 from __future__ import annotations
 
 import ssl
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from core.store.errors import StoreError
 
+DEFAULT_PORT = 6379
 TLS_VERSIONS = {
     "1.0": ssl.TLSVersion.TLSv1,
     "1.1": ssl.TLSVersion.TLSv1_1,
     "1.2": ssl.TLSVersion.TLSv1_2,
     "1.3": ssl.TLSVersion.TLSv1_3,
 }
+# section -> the option that turns it on; "storage" is used where it is off
+ENABLED_BY = {
+    "analytics_storage": "enable_separate_analytics_store",
+    "cache_storage": "enable_separate_cache_store",
+    "rate_limiter_storage": "enable_rate_limiter_storage",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A server: host and port, or the path of a unix socket."""
+    """A server: host and port, or the path of a unix socket with port 0."""
 
     host: str
     port: int = 0
 
-    @property
-    def text(self) -> str:
-        return f"{self.host}:{self.port}" if self.port else self.host
+    def __str__(self) -> str:
+        if not self.port:
+            return self.host
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """TLS towards the server. Files are read anew for each connection, so that renewed ones are used."""
+
+    section: str
+    insecure: bool = False
+    ca_file: str = ""
+    cert_file: str = ""
+    key_file: str = ""
+    lowest: str = ""
+    highest: str = ""
+
+    def context(self) -> ssl.SSLContext:
+        """Raises StoreError, naming the option, for what cannot be used."""
+        try:
+            context = ssl.create_default_context(cafile=self.ca_file or None)
+        except (OSError, ssl.SSLError) as error:
+            raise StoreError(f"{self.section}.ca_file: {self.ca_file!r} cannot be used: {error}") from None
+        if self.cert_file or self.key_file:
+            try:
+                context.load_cert_chain(self.cert_file, self.key_file or None)
+            except (OSError, ssl.SSLError) as error:
+                text = f"{self.cert_file!r} with key_file {self.key_file!r} cannot be used: {error}"
+                raise StoreError(f"{self.section}.cert_file: {text}") from None
+        context.minimum_version = self._version(self.lowest or "1.2", "tls_min_version")
+        context.maximum_version = self._version(self.highest or "1.3", "tls_max_version")
+        if self.insecure:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        return context
+
+    def _version(self, text: str, name: str) -> ssl.TLSVersion:
+        found = TLS_VERSIONS.get(text)
+        if found is None:
+            raise StoreError(f"{self.section}.{name}: expected one of {', '.join(TLS_VERSIONS)}, got {text!r:.40}")
+        return found
 
 
 @dataclass(frozen=True, slots=True)
 class StoreSettings:
-    """addresses: of the server, of the sentinels when `master` is set, of some nodes of a cluster when `cluster` is;
-    timeout: seconds to connect; command_timeout: seconds for one command; max_waiting: commands that wait at a time;
-    embedded: the server is ours."""
+    """How a store is reached and bounded.
+
+    addresses: of the server; of the sentinels when `master` names one; of some nodes of a cluster when `cluster` is
+    set. timeout: seconds to connect. command_timeout: seconds for one command. max_waiting: commands of one connection
+    without a reply. max_queued, max_reply: bytes that wait to be written, and of one reply. embedded: the server is
+    ours and runs on this machine.
+    """
 
     addresses: tuple[Address, ...]
     master: str = ""
@@ -44,78 +94,80 @@ class StoreSettings:
     timeout: float = 5.0
     command_timeout: float = 1.0
     max_waiting: int = 10_000
+    max_queued: int = 32 << 20
+    max_reply: int = 256 << 20
     embedded: bool = False
-    use_ssl: bool = False
-    insecure: bool = False
-    ca_file: str = ""
-    cert_file: str = ""
-    key_file: str = ""
-    tls_min: str = ""
-    tls_max: str = ""
+    tls: Tls | None = None
 
     @classmethod
     def from_config(cls, config: Any, section: str = "storage", socket: str = "") -> StoreSettings:
-        """Read a section; socket: where the embedded server listens. Raises StoreError for a section without address."""
+        """Read a section, or `storage` in its place when it is not enabled.
+
+        socket: where the embedded server of this gateway listens. Raises StoreError for what cannot be used.
+        """
+        if section in ENABLED_BY and not getattr(config, ENABLED_BY[section]):
+            section = "storage"
         storage = getattr(config, section)
         ours = config.preforge.storage
-        if storage.type == "embedded" or (section == "storage" and not storage.type):
-            return cls(
-                (Address(socket),),
-                command_timeout=ours.command_timeout,
-                max_waiting=ours.max_waiting,
-                embedded=True,
-            )
-        found = [_address(text, f"{section}.addrs") for text in storage.addrs]
-        found = found or [Address(host, int(port or 6379)) for host, port in (storage.hosts or {}).items()]
-        if not found and storage.host:
-            found = [Address(storage.host, storage.port or 6379)]
-        if not found:
-            raise StoreError(f"{section}: no server is named; set {section}.host and {section}.port, or {section}.addrs")
+        bounds: dict[str, Any] = {
+            "command_timeout": max(0.01, float(ours.command_timeout)),
+            "max_waiting": max(1, ours.max_waiting),
+            "max_queued": max(65536, ours.max_queued_bytes),
+            "max_reply": max(65536, ours.max_reply_bytes),
+        }
+        if section == "storage" and storage.type == "embedded":
+            if not socket:
+                raise StoreError('storage.type: "embedded" takes effect when the gateway is started anew')
+            return cls((Address(socket),), embedded=True, **bounds)
+        if (storage.iam_auth or {}).get("enabled"):
+            raise StoreError(f"{section}.iam_auth.enabled: cloud identities are not supported; set {section}.password")
         return cls(
-            tuple(found),
-            storage.master_name,
-            storage.sentinel_password,
-            storage.enable_cluster,
-            storage.username,
-            storage.password,
-            storage.database,
-            float(storage.timeout or 5),
-            ours.command_timeout,
-            ours.max_waiting,
-            False,
-            storage.use_ssl,
-            storage.ssl_insecure_skip_verify,
-            storage.ca_file,
-            storage.cert_file,
-            storage.key_file,
-            storage.tls_min_version,
-            storage.tls_max_version,
+            addresses=_addresses(storage, section),
+            master=storage.master_name,
+            sentinel_password=storage.sentinel_password,
+            cluster=storage.enable_cluster and not storage.master_name,
+            username=storage.username,
+            password=storage.password,
+            database=storage.database,
+            timeout=float(storage.timeout or 5),
+            tls=_tls(storage, section) if storage.use_ssl else None,
+            **bounds,
         )
 
-    def tls(self) -> ssl.SSLContext | None:
-        """The TLS context. Raises StoreError for files that cannot be used."""
-        if not self.use_ssl:
-            return None
-        try:
-            context = ssl.create_default_context(cafile=self.ca_file or None)
-            if self.cert_file:
-                context.load_cert_chain(self.cert_file, self.key_file or None)
-            if self.tls_min:
-                context.minimum_version = TLS_VERSIONS[self.tls_min]
-            if self.tls_max:
-                context.maximum_version = TLS_VERSIONS[self.tls_max]
-        except KeyError as error:
-            raise StoreError(f"storage.tls_min_version, tls_max_version: {error} is not one of 1.0 to 1.3") from None
-        except (OSError, ssl.SSLError) as error:
-            raise StoreError(f"storage: the TLS files cannot be used: {error}") from None
-        if self.insecure:
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-        return context
+    def of_sentinels(self) -> StoreSettings:
+        """How the sentinels themselves are reached."""
+        return replace(self, username="", password=self.sentinel_password, database=0)
+
+
+def _addresses(storage: Any, section: str) -> tuple[Address, ...]:
+    """addrs, else the old map `hosts`, else host and port (tyk-core 1.2)."""
+    found = [_address(text, f"{section}.addrs[{index}]") for index, text in enumerate(storage.addrs)]
+    if not found:
+        for host, port in (storage.hosts or {}).items():
+            found.append(_address(f"{host}:{port or DEFAULT_PORT}", f"{section}.hosts"))
+    if not found and storage.host:
+        found = [Address(storage.host, storage.port or DEFAULT_PORT)]
+    if not found:
+        raise StoreError(f"{section}: no server is named; set {section}.host and {section}.port, or {section}.addrs")
+    return tuple(found)
 
 
 def _address(text: str, field: str) -> Address:
     host, colon, port = text.strip().rpartition(":")
-    if not colon or not port.isdigit():
-        raise StoreError(f"{field}: {text!r:.80} is not an address, expected host:port")
+    if not colon or not host or not port.isdigit() or not 0 < int(port) < 65536:
+        raise StoreError(f"{field}: expected host:port, got {text!r:.80}")
     return Address(host.strip("[]"), int(port))
+
+
+def _tls(storage: Any, section: str) -> Tls:
+    tls = Tls(
+        section,
+        storage.ssl_insecure_skip_verify,
+        storage.ca_file,
+        storage.cert_file,
+        storage.key_file,
+        storage.tls_min_version,
+        storage.tls_max_version,
+    )
+    tls.context()
+    return tls
