@@ -39,6 +39,9 @@ cpdef enum:
     G_UPSTREAM_IDLE = 6
     G_UPSTREAM_WAITERS = 7
     G_APIS = 8
+    G_STORE_CONNECTED = 9
+    G_STORE_WAITING = 10
+    G_KEYS_CACHED = 11
     G_GAUGES_END = 16       # not a word: the first index that is a counter
     # counters
     G_CONNECTIONS_TOTAL = 16
@@ -58,6 +61,21 @@ cpdef enum:
     G_RELOAD_FAILURES = 30
     G_LOG_DROPPED = 31
     G_TUNNELS = 32
+    G_STORE_COMMANDS = 33
+    G_STORE_ERRORS = 34
+    G_STORE_TIMEOUTS = 35
+    G_STORE_REFUSED = 36
+    G_STORE_RECONNECTS = 37
+    G_KEYS_LOADED = 38
+    G_KEYS_UNKNOWN = 39
+    G_KEYS_STALE = 40
+    G_KEYS_EVICTED = 41
+    G_QUOTA_ASKED = 42
+    G_QUOTA_REPORTED = 43
+    G_QUOTA_ALONE = 44
+    G_RATE_ASKED = 45
+    G_RATE_WAITED = 46
+    G_NOTIFICATIONS_REFUSED = 47
     # bounds that were hit
     B_CONNECTIONS = 64
     B_HEAD_BYTES = 65

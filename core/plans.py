@@ -15,9 +15,9 @@ from accel.headers import canonical
 from accel.http1 import Exchange, Gateway, HeaderEdit, Origin, Plan, PyStep, Step, Target
 from accel.router import Route, Router
 from accel.shm import SharedCounters
-from core.apidef.specs import PlanSpec, RefuseSpec, TargetSpec, TransportSpec
 from core.access.steps import AccessSteps
 from core.access.versions import gate_check, version_check
+from core.apidef.specs import PlanSpec, RefuseSpec, TargetSpec, TransportSpec
 from core.findings import Finding
 from core.services import Services
 from core.tls import TlsError, client_context

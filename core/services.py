@@ -8,6 +8,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
+from accel import shm
 from accel.http1 import Exchange, KeyCache
 from accel.limits import LimitTable
 from core.access.answers import Answers
@@ -69,6 +70,36 @@ class Services:
         self.rates.settings = RateSettings.from_config(config)
         self.nodes.configure(config)
         return findings
+
+    def counters(self) -> dict[int, int]:
+        """Word of the shared counters -> what this worker has counted."""
+        store = self.store.stats()
+        return {
+            shm.G_STORE_COMMANDS: store["commands"],
+            shm.G_STORE_ERRORS: store["errors"],
+            shm.G_STORE_TIMEOUTS: store["timeouts"],
+            shm.G_STORE_REFUSED: store["refused"],
+            shm.G_STORE_RECONNECTS: store["reconnects"],
+            shm.G_KEYS_LOADED: self.sessions.loads,
+            shm.G_KEYS_UNKNOWN: self.sessions.unknown,
+            shm.G_KEYS_STALE: self.sessions.stale,
+            shm.G_KEYS_EVICTED: self.cache.evicted,
+            shm.G_QUOTA_ASKED: self.quota.asked,
+            shm.G_QUOTA_REPORTED: self.quota.reported,
+            shm.G_QUOTA_ALONE: self.quota.alone,
+            shm.G_RATE_ASKED: self.rates.asked,
+            shm.G_RATE_WAITED: self.rates.waited,
+            shm.G_NOTIFICATIONS_REFUSED: self.signer.refused,
+        }
+
+    def gauges(self) -> dict[int, int]:
+        """Word of the shared counters -> how it is now."""
+        store = self.store.stats()
+        return {
+            shm.G_STORE_CONNECTED: store["connected"],
+            shm.G_STORE_WAITING: store["waiting"],
+            shm.G_KEYS_CACHED: len(self.cache),
+        }
 
     async def close(self, grace: float) -> None:
         self.nodes.close()

@@ -18,6 +18,7 @@ from core.errors.pages import ErrorPages
 from core.findings import Finding
 from core.gateway import product_version
 from core.obs.access import select_fields
+from core.obs.mirror import Mirror
 from core.plans import PlanBuilder
 from core.process.app import WorkerContext
 from core.services import Services
@@ -105,6 +106,7 @@ class WorkerServer:
         self._controls = Controls(
             ctx.counters, lambda: self._names, ctx.request_reload, product_version()
         )
+        self._mirror = Mirror(ctx.region, self.services.counters, self.services.gauges)
         self._servers: list[asyncio.Server] = []
         self._handshake = max(0.1, float(config.preforge.timeouts.head))
         self._backlog = max(1, config.preforge.backlog)  # uvloop calls listen() again
@@ -131,6 +133,7 @@ class WorkerServer:
     async def start(self) -> None:
         """Begin to talk to the store."""
         await self.services.start()
+        self._mirror.start()
 
     async def configure(self, config: Any, specs: list[PlanSpec], policies: Policies) -> list[Finding]:
         """Use a configuration and definitions from the next request on. Returns what could not be used."""
@@ -186,6 +189,7 @@ class WorkerServer:
         self._servers = []
         await asyncio.gather(*(gateway.drain(grace) for gateway in {self.main, self.control}))
         await self.services.close(min(grace, CLOSE_SECONDS))
+        self._mirror.close()
         self._end()
 
     def abort(self) -> None:

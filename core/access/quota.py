@@ -12,8 +12,8 @@ from accel.limits import PASS, clock_ms
 from core.access.answers import Answers
 from core.access.grants import Limits
 from core.access.scripts import QUOTA
-from core.store.errors import StoreAway, StoreError
 from core.store.client import Store
+from core.store.errors import StoreAway, StoreError
 
 log = logging.getLogger("preforge.access")
 

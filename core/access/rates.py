@@ -13,8 +13,8 @@ from accel.http1 import Exchange, note_rate_of
 from accel.limits import PASS, RateWindow, clock_ms
 from core.access.answers import Answers
 from core.access.scripts import FIXED, ROLLING, SENTINEL_LOG
-from core.store.errors import StoreAway, StoreError
 from core.store.client import Store
+from core.store.errors import StoreAway, StoreError
 
 log = logging.getLogger("preforge.access")
 

@@ -11,11 +11,11 @@ from core.apidef import access, features, listen_path, targets
 from core.apidef.decode import Definition, decode
 from core.apidef.durations import parse_expiry
 from core.apidef.edits import header_edits, timeouts
+from core.apidef.gate import gate_entries, path_rates
 from core.apidef.loops import resolve_loops
 from core.apidef.options import CompileOptions
 from core.apidef.snapshot import Snapshot
 from core.apidef.specs import PlanSpec, RefuseSpec, TargetSpec, TransportSpec
-from core.apidef.gate import gate_entries, path_rates
 from core.apidef.versions import LOCATIONS, Selector, Version, selector, unsupported, versions
 from core.config.gojson import join_path
 from core.findings import Finding

@@ -203,15 +203,13 @@ def _merge_limits(into: dict[str, Any], limit: Mapping[str, Any], parts: Mapping
     if parts["quota"]:
         if _more(limit["quota_max"], into["quota_max"]):
             into["quota_max"] = limit["quota_max"]
-        if limit["quota_renewal_rate"] > into["quota_renewal_rate"]:
-            into["quota_renewal_rate"] = limit["quota_renewal_rate"]
+        into["quota_renewal_rate"] = max(into["quota_renewal_rate"], limit["quota_renewal_rate"])
     if parts["rate_limit"]:
         if faster(limit["rate"], limit["per"], into["rate"], into["per"]):
             for key in _RATE:
                 into[key] = limit[key]
         for key in _THROTTLE:
-            if limit[key] > into[key]:
-                into[key] = limit[key]
+            into[key] = max(into[key], limit[key])
     if parts["complexity"] and _more(limit["max_query_depth"], into["max_query_depth"]):
         into["max_query_depth"] = limit["max_query_depth"]
 

@@ -113,7 +113,10 @@ def test_broken_chunks_never_give_more_than_the_reference(data: bytes) -> None:
     assert reference.complete == (rest is not None)
 
 
-@pytest.mark.parametrize("line", [b"1;", b"1;=a", b"1;(", b"1;a b", b"1;a=", b"1;a= b", b"1; a", b'1;a="b', b'1;a="b"c', b"1;a=\x80"])
+@pytest.mark.parametrize(
+    "line",
+    [b"1;", b"1;=a", b"1;(", b"1;a b", b"1;a=", b"1;a= b", b"1; a", b'1;a="b', b'1;a="b"c', b"1;a=\x80"],
+)
 def test_a_chunk_extension_that_another_parser_may_read_otherwise_is_refused(line: bytes) -> None:
     with pytest.raises(ValueError, match="-1"):
         chunked.decode(line + b"\r\na\r\n0\r\n\r\n")

@@ -9,9 +9,10 @@ import time
 from collections.abc import Callable
 
 import pytest
-from accel.limits import ASK, BLOCKED, FULL, PASS, LimitTable, QuotaWindow, RateWindow, clock_ms
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from accel.limits import ASK, BLOCKED, FULL, PASS, LimitTable, QuotaWindow, RateWindow, clock_ms
 
 
 def children(count: int, work: Callable[[int], int]) -> list[int]:
