@@ -4,30 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-import json
-import logging
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from accel.http1 import Exchange, Gateway, Plan, PyStep
 from accel.shm import SharedCounters
+from core.admin.probe import StoreProbe
+from core.admin.replies import TEXT, reply
 from core.obs import metrics
-from core.plans import same_secret
 
-log = logging.getLogger("preforge.admin")
-
-JSON = (b"Content-Type", b"application/json")
-TEXT = (b"Content-Type", b"text/plain; charset=utf-8")
-FORBIDDEN = "Attempted administrative access with invalid or missing key!"
-
-
-def reply(x: Exchange, status: int, body: Any) -> None:
-    """Answer with JSON as Go prints it: compact, `<>&` escaped, a line feed at the end."""
-    text = json.dumps(body, separators=(",", ":"), ensure_ascii=False)
-    for char in "<>&":
-        text = text.replace(char, f"\\u{ord(char):04x}")
-    x.answer(status, [JSON], text.encode() + b"\n")
+STORE_AWAY = "Redis connection not available"
 
 
 class Controls:
@@ -37,22 +23,22 @@ class Controls:
         self,
         counters: SharedCounters,
         names: Callable[[], Mapping[str, str]],
-        request_reload: Callable[[], Awaitable[str]],
+        admin: Callable[[Exchange], Awaitable[None]],
+        probe: StoreProbe,
         version: str,
     ) -> None:
-        """names: api_id -> name of the APIs that are loaded; request_reload: asks the master, returns an error or ""."""
+        """names: api_id -> name of the APIs that are loaded; admin: answers under /tyk/ (core.admin.routes)."""
         self._counters = counters
         self._names = names
-        self._request_reload = request_reload
+        self._admin = admin
+        self._probe = probe
         self._version = version
-        self._config: Any = None
         self._networks: list[ipaddress.IPv4Network | ipaddress.IPv6Network] = []
-        self._background: set[asyncio.Task[None]] = set()
 
     def install(self, gateway: Gateway, config: Any) -> None:
         """(Re)place the control plans according to a configuration."""
-        self._config = config
         self._networks = [ipaddress.ip_network(item, strict=False) for item in config.preforge.metrics.allow]
+        self._probe.configure(config.liveness_check.check_duration)
         gateway.clear_controls()
         self._add(gateway, f"/{config.health_check_endpoint_name}", self._hello)
         self._add(gateway, f"/{config.readiness_check_endpoint_name}", self._ready)
@@ -73,18 +59,28 @@ class Controls:
     def _hello(self, x: Exchange) -> None:
         if x.method != b"GET":
             reply(x, 405, {"status": "error", "message": "Method Not Allowed"})
-            return
-        reply(x, 200, {"status": "pass", "version": self._version, "description": "Preforge",
-                       "details": {"worker": {"status": "pass", "componentType": "system",
-                                              "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}}})  # fmt: skip
+        else:
+            reply(x, 200, self._state("Preforge"))
 
     def _ready(self, x: Exchange) -> None:
         if x.method != b"GET":
             reply(x, 405, {"status": "error", "message": "Method Not Allowed"})
         elif x.gw.draining:
             reply(x, 503, {"status": "error", "message": "Gateway is shutting down"})
+        elif not self._probe.ok:
+            reply(x, 503, {"status": "error", "message": STORE_AWAY})
         else:
-            reply(x, 200, {"status": "pass", "version": self._version, "description": "Preforge Ready"})
+            reply(x, 200, self._state("Preforge Ready"))
+
+    def _state(self, description: str) -> dict[str, Any]:
+        details = self._probe.details()
+        state: dict[str, Any] = {
+            # The store is the only component, so that it is all of them or none: there is no "warn" between.
+            "status": "fail" if any(item["status"] == "fail" for item in details.values()) else "pass",
+            "version": self._version,
+            "description": description,
+        }
+        return {**state, "details": details} if details else state
 
     async def _metrics(self, x: Exchange) -> None:
         address = ipaddress.ip_address(x.remote_addr.decode().partition("%")[0] or "0.0.0.0")
@@ -96,29 +92,3 @@ class Controls:
             parts.append(part)
             await asyncio.sleep(0)
         x.answer(200, [(b"Content-Type", b"text/plain; version=0.0.4; charset=utf-8")], b"".join(parts))
-
-    async def _admin(self, x: Exchange) -> None:
-        if not same_secret(x.header(b"X-Tyk-Authorization"), self._config.secret):
-            reply(x, 403, {"status": "error", "message": FORBIDDEN})
-            return
-        path = x.decoded_path.rstrip(b"/")
-        if path not in (b"/tyk/reload", b"/tyk/reload/group"):
-            x.answer(404, [TEXT, (b"X-Content-Type-Options", b"nosniff")], b"404 page not found\n")
-        elif x.method != b"GET":
-            reply(x, 405, {"status": "error", "message": "Method not supported"})
-        elif b"block=true" in x.query.split(b"&"):
-            error = await self._request_reload()
-            if error:
-                reply(x, 500, {"status": "error", "message": error})
-            else:
-                reply(x, 200, {"status": "ok", "message": ""})
-        else:
-            task = asyncio.create_task(self._reload_later())
-            self._background.add(task)
-            task.add_done_callback(self._background.discard)
-            reply(x, 200, {"status": "ok", "message": ""})
-
-    async def _reload_later(self) -> None:
-        error = await self._request_reload()
-        if error:
-            log.error("reload: %s", error)

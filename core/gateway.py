@@ -150,7 +150,7 @@ class GatewayApp:
             ctx, self.config, self.limit_table(), self._node_id, ctx.storage_socket
         )
         await self._server.start()
-        findings = await self._server.configure(self.config, self._specs(), self._policies)
+        findings = await self._server.configure(self.config, self._specs(), self._policies, self._snapshot)
         for finding in findings:
             log.error("%s", finding.render())
         await self._server.listen(ctx.sockets)
@@ -166,7 +166,7 @@ class GatewayApp:
         self.config, delta, self._policies = pickle.loads(message)
         self._snapshot = (self._snapshot or Snapshot()).apply(delta)
         await asyncio.sleep(0)
-        return await self._server.configure(self.config, self._specs(), self._policies)
+        return await self._server.configure(self.config, self._specs(), self._policies, self._snapshot)
 
     async def drain(self, grace: float) -> None:
         if self._server is not None:

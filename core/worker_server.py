@@ -12,6 +12,10 @@ from accel.accesslog import AccessLog
 from accel.http1 import Gateway
 from accel.limits import LimitTable
 from accel.router import Router
+from core.admin.context import AdminContext, LoadedApis
+from core.admin.probe import StoreProbe
+from core.admin.routes import build_admin
+from core.apidef.snapshot import Snapshot
 from core.apidef.specs import PlanSpec
 from core.controls import Controls
 from core.errors.pages import ErrorPages
@@ -103,8 +107,22 @@ class WorkerServer:
             if "control" in ctx.sockets else self.main  # fmt: skip
         self._names: dict[str, str] = {}
         self._builder = PlanBuilder(self.main, ctx.counters, self.services)
+        services = self.services
+        self.admin = AdminContext(
+            config=config,
+            store=services.store,
+            keyspace=services.keyspace,
+            policies=Policies(),
+            apis=LoadedApis(),
+            request_reload=ctx.request_reload,
+            publish=services.publish,
+            on_key_changed=services.sessions.changed,
+            fire=lambda name, meta: None,
+            flush_counts=services.quota.report,
+        )
+        self._probe = StoreProbe(services.store, config.liveness_check.check_duration)
         self._controls = Controls(
-            ctx.counters, lambda: self._names, ctx.request_reload, product_version()
+            ctx.counters, lambda: self._names, build_admin(self.admin), self._probe, product_version()
         )
         self._mirror = Mirror(ctx.region, self.services.counters, self.services.gauges)
         self._servers: list[asyncio.Server] = []
@@ -134,9 +152,13 @@ class WorkerServer:
         """Begin to talk to the store."""
         await self.services.start()
         self._mirror.start()
+        self._probe.start()
 
-    async def configure(self, config: Any, specs: list[PlanSpec], policies: Policies) -> list[Finding]:
+    async def configure(
+        self, config: Any, specs: list[PlanSpec], policies: Policies, snapshot: Snapshot | None
+    ) -> list[Finding]:
         """Use a configuration and definitions from the next request on. Returns what could not be used."""
+        self.admin.config, self.admin.policies, self.admin.apis = config, policies, LoadedApis(snapshot)
         handlers = {spec.api_id: json.loads(spec.events) for spec in specs if spec.events}
         findings = self.services.configure(config, policies, handlers)
         built = self._builder.build(specs, config)
@@ -198,6 +220,7 @@ class WorkerServer:
         self._end()
 
     def _end(self) -> None:
+        self._probe.close()
         if self._flusher is not None:
             self._flusher.cancel()
         if self._access is not None:

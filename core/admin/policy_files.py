@@ -1,0 +1,83 @@
+"""Where policies lie: a directory with one file each, or one file with all of them (tyk-core 4.6, 5.7).
+
+The functions block and raise OSError, and then have changed nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from core.admin.files import Directory, indented, locked
+from core.admin.replies import Refused
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """path: the directory; record: the name of the file with all policies, "" with one file each."""
+
+    path: Path
+    record: str = ""
+
+
+def place(options: Any) -> Place | None:
+    """Where tyk.conf puts policies; None if it does not say."""
+    if options.policy_path:
+        return Place(Path(options.policy_path))
+    if options.policy_record_name:
+        record = Path(options.policy_record_name)
+        return Place(record.parent, record.name)
+    return None
+
+
+def write(where: Place, policy_id: str, document: dict[str, Any]) -> None:
+    """Add a policy, or put another in its place."""
+    with locked(where.path) as directory:
+        if not where.record:
+            directory.write(_file(directory, policy_id) or f"{policy_id}.json", indented(document))
+            return
+        record = _record(directory, where.record)
+        directory.write(where.record, indented({**record, policy_id: document}))
+
+
+def remove(where: Place, policy_id: str) -> bool:
+    """Remove a policy; False if it is not there."""
+    with locked(where.path) as directory:
+        if not where.record:
+            name = _file(directory, policy_id)
+            return name is not None and directory.remove(name)
+        record = _record(directory, where.record)
+        if record.pop(policy_id, None) is None:
+            return False
+        directory.write(where.record, indented(record))
+        return True
+
+
+def _record(directory: Directory, name: str) -> dict[str, Any]:
+    """All policies of the one file. It is never written anew from a text that could not be read."""
+    raw = directory.read(name)
+    if raw is None:
+        return {}
+    try:
+        value = json.loads(raw)
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise Refused(500, f"{directory.path / name} is not a JSON object; it has to be repaired first")
+    return value
+
+
+def _file(directory: Directory, policy_id: str) -> str | None:
+    """The file of a policy: named after it, else the one that has its id."""
+    if directory.read(f"{policy_id}.json") is not None:
+        return f"{policy_id}.json"
+    for file in sorted(directory.path.glob("*.json")):
+        try:
+            value = json.loads(file.read_bytes())
+        except ValueError:
+            continue
+        if isinstance(value, dict) and value.get("id") == policy_id:
+            return file.name
+    return None
