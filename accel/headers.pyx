@@ -23,7 +23,7 @@ cdef frozenset SENSITIVE = frozenset((
 ))
 # A request field that may stand once only: two of them are two readings of one message.
 cdef uint64_t SINGLE = (1 << F_HOST | 1 << F_CONTENT_LENGTH | 1 << F_TRANSFER_ENCODING | 1 << F_CONTENT_TYPE
-                        | 1 << F_AUTHORIZATION | 1 << F_EXPECT)
+                        | 1 << F_EXPECT)
 # Fields that must not stand in a trailer section (RFC 9110 section 6.5.1).
 cdef uint64_t NO_TRAILER = (1 << F_HOST | 1 << F_CONTENT_LENGTH | 1 << F_TRANSFER_ENCODING | 1 << F_CONNECTION
                             | 1 << F_UPGRADE | 1 << F_EXPECT | 1 << F_TE | 1 << F_TRAILER | 1 << F_AUTHORIZATION

@@ -125,7 +125,7 @@ cdef class TokenSource:
             if other:
                 found = other
         if PyBytes_GET_SIZE(found) > 7 and strncasecmp(PyBytes_AS_STRING(found), b"bearer ", 7) == 0:
-            found = found[7:].strip()
+            found = found[7:]
         return found
 
     def remove(self, Exchange x not None):

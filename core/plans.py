@@ -9,12 +9,12 @@ import ssl
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from accel.headers import canonical
 from accel.http1 import Exchange, Gateway, HeaderEdit, Origin, Plan, PyStep, Step, Target
 from accel.router import Route, Router
-from accel.shm import SharedCounters
+from core.access.meta_headers import VARIABLE, meta_headers
 from core.access.steps import AccessSteps
 from core.access.versions import gate_check, version_check
 from core.apidef.specs import PlanSpec, RefuseSpec, TargetSpec, TransportSpec
@@ -38,10 +38,16 @@ class Built:
     findings: list[Finding] = field(default_factory=list)
 
 
+class Rows(Protocol):
+    """Where the numbers of an API are counted."""
+
+    def row_for(self, api_id: str) -> int: ...
+
+
 class PlanBuilder:
     """Builds plans for one worker; unchanged specs keep their plan, and with it their pools and their turn."""
 
-    def __init__(self, gateway: Gateway, counters: SharedCounters, services: Services) -> None:
+    def __init__(self, gateway: Gateway, counters: Rows, services: Services) -> None:
         self._gateway = gateway
         self._access = AccessSteps(services)
         self._counters = counters
@@ -129,17 +135,8 @@ class PlanBuilder:
         if spec.gate:
             steps.append(gate_check(spec.gate, self._access.answers.version_failed))
         steps += self._access.steps(spec)
-        if spec.request_headers_remove or spec.request_headers_add:
-            steps.append(
-                HeaderEdit(_names(spec.request_headers_remove), _pairs(spec.request_headers_add, spell))
-            )
-        response: list[Step] = []
-        if spec.response_headers_remove or spec.response_headers_add:
-            response.append(
-                HeaderEdit(
-                    _names(spec.response_headers_remove), _pairs(spec.response_headers_add, spell), True
-                )
-            )
+        steps += _edits(spec.request_headers_remove, spec.request_headers_add, spell, response=False)
+        response = _edits(spec.response_headers_remove, spec.response_headers_add, spell, response=True)
         hard = [
             (t.method.encode(), re.compile(t.pattern.encode()), max(1, int(t.seconds * 1000)))
             for t in spec.hard_timeouts
@@ -183,6 +180,16 @@ def _names(names: tuple[str, ...]) -> list[bytes]:
 
 def _pairs(pairs: tuple[tuple[str, str], ...], spell: Callable[[bytes], bytes]) -> list[tuple[bytes, bytes]]:
     return [(spell(name.encode("latin-1", "replace")), value.encode()) for name, value in pairs]
+
+
+def _edits(
+    remove: tuple[str, ...], add: tuple[tuple[str, str], ...], spell: Callable[[bytes], bytes], *, response: bool
+) -> list[Step]:
+    """The steps that edit headers: first what is fixed, then what depends on the key."""
+    fixed = tuple(pair for pair in add if not VARIABLE.search(pair[1]))
+    varying = [(spell(name.encode("latin-1", "replace")), value) for name, value in add if VARIABLE.search(value)]
+    steps: list[Step] = [HeaderEdit(_names(remove), _pairs(fixed, spell), response)] if remove or fixed else []
+    return [*steps, meta_headers(varying, response=response)] if varying else steps
 
 
 def _host(spec: PlanSpec, hostname: str) -> bytes | re.Pattern[bytes] | None:

@@ -28,6 +28,7 @@ from core.process.app import WorkerContext
 from core.services import Services
 from core.sessions.policies import Policies
 from core.tls import TlsError, server_context
+from core.trace import Tracer
 
 log = logging.getLogger("preforge")
 
@@ -119,7 +120,9 @@ class WorkerServer:
             on_key_changed=services.sessions.changed,
             fire=lambda name, meta: None,
             flush_counts=services.quota.report,
+            trace=self._trace,
         )
+        self._tracer = Tracer(ctx.region, pages.render, services, lambda: settings(self.admin.config))
         self._probe = StoreProbe(services.store, config.liveness_check.check_duration)
         self._controls = Controls(
             ctx.counters, lambda: self._names, build_admin(self.admin), self._probe, product_version()
@@ -133,6 +136,9 @@ class WorkerServer:
         self._flush_seconds = max(0.05, float(config.preforge.access_log.flush_interval))
         if self._access is not None:
             self._flush()
+
+    async def _trace(self, spec: PlanSpec, message: bytes) -> tuple[bytes, str]:
+        return await self._tracer.play(spec, message, self.admin.config)
 
     def _access_log(self, config: Any) -> AccessLog | None:
         if not config.access_logs.enabled:

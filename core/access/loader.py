@@ -78,7 +78,7 @@ class SessionLoader:
 
     async def _load(self, x: Exchange, prefix: bytes, org: str, token: bytes) -> None:
         serial = x.serial_number
-        if len(token) < self._min_length:
+        if len(token) <= self._min_length:
             self.unknown += 1
             self._answers.unknown_token(x)
             return

@@ -18,6 +18,7 @@ from core.apidef.compile import compile_definition
 from core.apidef.decode import Definition, decode, decode_thoroughly
 from core.apidef.options import compile_options
 from core.apidef.references import substitute
+from core.apidef.specs import PlanSpec
 
 log = logging.getLogger("preforge.admin")
 
@@ -69,9 +70,10 @@ async def change(context: AdminContext, request: Request) -> Reply:
     loaded = context.apis.definition(api_id)
     if loaded is None and not await _change(context, lambda: api_files.exists(context.config.app_path, name)):
         raise Refused(404, NOT_FOUND)
-    document, definition = _read(context, request)
-    if definition.get("api_id", "") != api_id:
+    document = bodies.document(request.body, 400, MALFORMED)
+    if document.get(bodies.spelled(document, "api_id"), "") != api_id:
         raise Refused(400, MISMATCH)
+    document, definition = _read(context, request)
     if definition.get("is_oas") or (loaded or {}).get("is_oas"):
         raise Refused(400, IS_OAS)
     await _change(context, lambda: api_files.write(context.config.app_path, name, document, 0, None, api_id))
@@ -114,18 +116,23 @@ async def _change(context: AdminContext, action: Callable[[], Any]) -> Any:
 
 
 def _read(context: AdminContext, request: Request) -> tuple[dict[str, Any], Definition]:
-    """The document in a body and what it means, checked as the loader will check it."""
-    document = bodies.document(request.body, 400, MALFORMED)
-    definition, findings = decode_thoroughly(request.body, "body")
+    document, definition, _ = checked(context, request.body)
+    return document, definition
+
+
+def checked(context: AdminContext, body: bytes) -> tuple[dict[str, Any], Definition, PlanSpec]:
+    """The document in a body, what it means and what it becomes, as the loader will see it; else refused."""
+    document = bodies.document(body, 400, MALFORMED)
+    definition, findings = decode_thoroughly(body, "body")
     if definition is None:
         raise Refused(400, MALFORMED, bodies.details(findings))
     config = context.config
-    text, findings = substitute(request.body, "body", context.environ, config.secrets)
+    text, findings = substitute(body, "body", context.environ, config.secrets)
     filled = None if findings else decode(text, "body")[0]
     if filled is not None:
         spec, findings = compile_definition(filled, "body", compile_options(config))
         if spec is not None:
-            return document, definition
+            return document, definition, spec
     wrong = bodies.details(findings)
     reason = ", ".join(line.partition(": ")[2] for line in wrong)
     raise Refused(400, f"Validation of API Definition failed. Reason: {reason}.", wrong)

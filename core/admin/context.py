@@ -9,6 +9,7 @@ from typing import Any
 
 from core.apidef.decode import Definition, decode
 from core.apidef.snapshot import Entry, Snapshot
+from core.apidef.specs import PlanSpec
 from core.sessions.keyspace import KeySpace
 from core.sessions.notifications import Notification
 from core.sessions.policies import Policies
@@ -70,6 +71,11 @@ def nothing() -> None:
     """For a worker that counts nothing by itself."""
 
 
+async def no_trace(spec: PlanSpec, message: bytes) -> tuple[bytes, str]:
+    """For an owner that can play no requests. Raises OSError."""
+    raise OSError("this process serves no requests")
+
+
 def no_health(_: str) -> Awaitable[Mapping[str, float]] | None:
     """For a node that keeps no health numbers."""
     return None
@@ -82,6 +88,7 @@ class AdminContext:
     request_reload: reloads all workers of the node, returns an error text or "".
     publish: tells all nodes. on_key_changed: this worker forgets what it knows of a key, by its name in the store.
     fire: (name, meta) of an event of the gateway itself. flush_counts: reports quotas counted in this worker.
+    trace: plays a raw request through a definition, returns the raw response and what was logged. Raises OSError.
     health: numbers of an API for /tyk/health, None when none are kept. environ: for `env://` in definitions.
     """
 
@@ -96,4 +103,5 @@ class AdminContext:
     fire: Callable[[str, dict[str, Any]], None]
     flush_counts: Callable[[], None] = nothing
     health: Callable[[str], Awaitable[Mapping[str, float]] | None] = no_health
+    trace: Callable[[PlanSpec, bytes], Awaitable[tuple[bytes, str]]] = no_trace
     environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))

@@ -51,11 +51,12 @@ async def add(context: AdminContext, request: Request) -> Reply:
     """POST /tyk/keys and /tyk/keys/{key}: a key with a given name. One that is there already is replaced."""
     key_id = request.params.get("key", "")
     session = decoded(request, 400, "Request malformed")
-    shortest = context.config.min_token_length or SHORTEST
-    if key_id and len(key_id) < shortest:
-        raise Refused(400, f"custom key ID length must be at least {shortest} (min_token_length)")
-    _only_loaded(context, session)
     token = keys.full(context, session["org_id"], key_id)
+    shortest = (context.config.min_token_length or SHORTEST) + 1
+    if len(token) < shortest:
+        # Nobody could use it.
+        raise Refused(400, f"custom key ID length must be at least {shortest} with its organisation (min_token_length)")
+    _only_loaded(context, session)
     session["date_created"] = timestamp()
     basic = bool(session["basic_auth_data"]["password"])
     if basic:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
 from accel.http1 import Exchange
-from core.admin import apis, health, key_writes, keys, openapi, orgs, policies, reload, versions
+from core.admin import apis, cache, debug, health, key_writes, keys, openapi, orgs, policies, reload, versions
 from core.admin.context import AdminContext
 from core.admin.replies import TEXT, Refused, Reply, Request, reply
 from core.plans import same_secret
@@ -79,7 +79,9 @@ ROUTES = (
     Route("POST", "org/keys/{org}", orgs.add),
     Route("PUT", "org/keys/{org}", orgs.change),
     Route("DELETE", "org/keys/{org}", orgs.delete),
+    Route("DELETE", "cache/{api}", cache.clear),
     Route("GET", "health", health.get),
+    Route("POST", "debug", debug.play),
 )
 
 

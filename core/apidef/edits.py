@@ -14,7 +14,7 @@ from core.config.gojson import join_path
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 _BAD_VALUE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
-_VARIABLE = re.compile(r"\$tyk_(?:context|meta)\.|\$secret_[a-z]+\.")
+_VARIABLE = re.compile(r"\$tyk_context\.|\$secret_[a-z]+\.")
 # RFC 9110 section 7.6.1 and RFC 9112 section 6: these belong to the connection, not to the message.
 _CONNECTION = frozenset(
     ["connection", "content-length", "host", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"]

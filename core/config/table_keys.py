@@ -13,7 +13,7 @@ hash_key_function | str |  | swap | accepted | How keys are hashed.
 hash_key_function_fallback | [str] |  | swap | accepted | Older ways of hashing that are still looked up.
 basic_auth_hash_key_function | str |  | swap | accepted | How passwords are hashed.
 enable_hashed_keys_listing | bool |  | swap | accepted | List the hashes of keys.
-min_token_length | int |  | swap | accepted | Shortest key that is looked up.
+min_token_length | int |  | swap | used | Keys of up to so many characters are refused without a look at the store; 0 means 3.
 disable_key_actions_by_username | bool |  | swap | accepted | Do not address keys by user name.
 allow_master_keys | bool |  | swap | accepted | Let a key without access rights open every API.
 enable_key_logging | bool |  | swap | accepted | Write whole keys to the log.

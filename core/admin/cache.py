@@ -1,0 +1,21 @@
+"""Cached answers of APIs (tyk-core 4.11)."""
+
+from __future__ import annotations
+
+import re
+
+from core.admin.context import AdminContext
+from core.admin.replies import Reply, Request, done
+
+PREFIX = "cache-"
+BATCH = 500
+_GLOB = re.compile(r"([*?\[\]\\^])")
+
+
+async def clear(context: AdminContext, request: Request) -> Reply:
+    """DELETE /tyk/cache/{api}: forget what is cached for an API, loaded or not."""
+    pattern = PREFIX + _GLOB.sub(r"\\\1", request.params["api"]) + "*"
+    found = await context.store.scan(pattern)
+    for start in range(0, len(found), BATCH):
+        await context.store.pipeline([("DEL", key) for key in found[start : start + BATCH]])
+    return done("cache invalidated")
