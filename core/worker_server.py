@@ -125,7 +125,7 @@ class WorkerServer:
         self._tracer = Tracer(ctx.region, pages.render, services, lambda: settings(self.admin.config))
         self._probe = StoreProbe(services.store, config.liveness_check.check_duration)
         self._controls = Controls(
-            ctx.counters, lambda: self._names, build_admin(self.admin), self._probe, product_version()
+            ctx.counters, lambda: self._names, build_admin(self.admin, product_version()), self._probe, product_version()
         )
         self._mirror = Mirror(ctx.region, self.services.counters, self.services.gauges)
         self._servers: list[asyncio.Server] = []

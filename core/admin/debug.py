@@ -62,5 +62,5 @@ def raw_request(given: dict[str, Any], spec: dict[str, Any]) -> bytes:
     size = len(given["body"].encode())
     length = [f"Content-Length: {size}"] if size else []
     head: list[str] = [f"{method} {target} HTTP/1.1", f"Host: {host or 'debug'}", "Connection: close", *length, *lines]
-    message = "\r\n".join([*head, "", ""]) + given["body"]
+    message: str = "\r\n".join([*head, "", ""]) + given["body"]
     return message.encode()

@@ -19,7 +19,7 @@ NOT_HASHED = "Key requested by hash but key hashing is not enabled"
 LISTING_OFF = "Hashed key listing is disabled in config (enable_hashed_keys_listing)"
 FILTER_MISSING = "The 'filter' parameter (Org ID) is required when filtering by 'api_id' in legacy mode"
 BATCH = 100
-_POLICY_CHANGE = Obj({"policy": Str(), "apply_policies": ListOf(Str())})
+POLICY_CHANGE = Obj({"policy": Str(), "apply_policies": ListOf(Str())})
 
 
 def spellings(context: AdminContext, request: Request) -> list[str]:
@@ -148,7 +148,7 @@ async def preview(context: AdminContext, request: Request) -> Reply:
 async def set_policy(context: AdminContext, request: Request) -> Reply:
     """Give the key with this hash other policies."""
     value = document(request.body, 400, "Couldn't decode instruction")
-    change = typed(value, _POLICY_CHANGE, 400, "Couldn't decode instruction")
+    change = typed(value, POLICY_CHANGE, 400, "Couldn't decode instruction")
     try:
         found = await context.keyspace.load_name(request.params["key"])
     except SessionError as error:

@@ -99,22 +99,24 @@ def find(method: str, path: str) -> tuple[Handler, dict[str, str]] | list[str]:
     return list(dict.fromkeys(allowed))
 
 
-def build_admin(context: AdminContext) -> Callable[[Exchange], Awaitable[None]]:
-    """The function of the control plan under /tyk/. The owner keeps `context` up to date."""
-    return Admin(context).serve
+def build_admin(context: AdminContext, version: str) -> Callable[[Exchange], Awaitable[None]]:
+    """The function of the control plan under /tyk/. The owner keeps `context` up to date.
+    version: of the product, for its description."""
+    return Admin(context, version).serve
 
 
 class Admin:
     """Answers exchanges; what was begun is finished even if the client goes away."""
 
-    def __init__(self, context: AdminContext) -> None:
+    def __init__(self, context: AdminContext, version: str) -> None:
         self._context = context
+        self._version = version
         self._running: set[asyncio.Task[Reply]] = set()
 
     async def serve(self, x: Exchange) -> None:
         path = x.decoded_path
         if path == OPENAPI.encode() and x.method == b"GET":
-            reply(x, 200, openapi.text())
+            reply(x, 200, openapi.text(tuple((route.method, route.path) for route in ROUTES), self._version))
             return
         if not same_secret(x.header(b"X-Tyk-Authorization"), self._context.config.secret):
             reply(x, 403, {"status": "error", "message": FORBIDDEN})
