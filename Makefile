@@ -7,7 +7,7 @@ CONF   ?= tyk.conf.example
 SOURCES := $(wildcard accel/*.pyx accel/*.pxd accel/*.pxi accel/*.h bench/*.pxd bench/*/*.pyx) setup.py pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test lint bench-proxy soak docs clean
+.PHONY: help build run test lint bench-proxy soak exact faults docs clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -39,6 +39,12 @@ bench-proxy: build  ## CPU cost per request of the gateway and of nginx in the s
 
 soak: build  ## reloads, a rolling upgrade and killed workers under load
 	$(BIN)/python -m bench.soak
+
+exact: build  ## limits under load from 4 workers: exactly as many requests pass as the limit says
+	$(BIN)/python -m bench.exact
+
+faults: build  ## the store killed, paused and slowed under load, and what clients see
+	$(BIN)/python -m bench.faults
 
 docs: build  ## regenerate the options reference and tyk.conf.example
 	$(BIN)/python -m core.config.render

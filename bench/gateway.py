@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import json
 import sys
+import time
+import urllib.request
 from pathlib import Path
 from typing import Any
 
+from bench.processes import StartError
 
-def definition(api_id: str, listen_path: str, target: str) -> dict[str, Any]:
-    """A keyless API."""
+SECRET = "bench"
+ORG = "be7c4be7c4be7c4be7c4be7c"
+
+
+def definition(api_id: str, listen_path: str, target: str, **more: Any) -> dict[str, Any]:
+    """A keyless API, unless `more` says otherwise."""
     return {
         "name": api_id,
         "api_id": api_id,
@@ -18,6 +25,7 @@ def definition(api_id: str, listen_path: str, target: str) -> dict[str, Any]:
         "active": True,
         "proxy": {"listen_path": listen_path, "target_url": target, "strip_listen_path": True},
         "version_data": {"not_versioned": True, "versions": {"Default": {"name": "Default"}}},
+        **more,
     }
 
 
@@ -29,12 +37,17 @@ def write(
     workers: int = 1,
     definitions: int = 1,
     tls: tuple[str, str] | None = None,
+    api: dict[str, Any] | None = None,
+    options: dict[str, Any] | None = None,
 ) -> Path:
-    """Write tyk.conf and the definitions; the API under test is /api/. Returns the path of tyk.conf."""
+    """Write tyk.conf and the definitions; the API under test is /api/. Returns the path of tyk.conf.
+
+    api: fields of the definition under test; options: of tyk.conf.
+    """
     home = folder / name
     apps = home / "apps"
     apps.mkdir(parents=True, exist_ok=True)
-    (apps / "api.json").write_text(json.dumps(definition("api", "/api/", target)))
+    (apps / "api.json").write_text(json.dumps(definition("api", "/api/", target, **(api or {}))))
     for number in range(1, definitions):
         api_id = f"api{number:05d}"
         (apps / f"{api_id}.json").write_text(json.dumps(definition(api_id, f"/{api_id}/", target)))
@@ -44,12 +57,13 @@ def write(
     conf = {
         "listen_address": "127.0.0.1",
         "listen_port": port,
-        "secret": "bench",
+        "secret": SECRET,
         "app_path": str(apps),
         "pid_file_location": str(home / "gateway.pid"),
         "log_level": "error",
         "http_server_options": server,
         "preforge": {"workers": workers, "request_id": {"response": True}},
+        **(options or {}),
     }
     path = home / "tyk.conf"
     path.write_text(json.dumps(conf, indent=1))
@@ -59,3 +73,38 @@ def write(
 def command(conf: Path) -> list[str]:
     """`preforge start`, from the same environment."""
     return [str(Path(sys.executable).with_name("preforge")), "start", "--conf", str(conf)]
+
+
+def keyed() -> dict[str, Any]:
+    """What makes the API under test ask for a key."""
+    return {"use_keyless": False, "org_id": ORG, "auth": {"auth_header_name": "Authorization"}}
+
+
+def session(rate: float, per: float, quota: int) -> dict[str, Any]:
+    """A key that opens the API under test. rate: requests in `per` seconds; quota: requests in an hour."""
+    return {
+        "org_id": ORG,
+        "rate": rate,
+        "per": per,
+        "quota_max": quota,
+        "quota_renewal_rate": 3600,
+        "access_rights": {"api": {"api_id": "api", "api_name": "api", "versions": ["Default"]}},
+    }
+
+
+def create_key(port: int, value: dict[str, Any], seconds: float = 20.0) -> str:
+    """Create a key over the REST API, waiting for the store to be there. Raises StartError."""
+    deadline = time.monotonic() + seconds
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}/tyk/keys/create",
+        json.dumps(value).encode(),
+        {"X-Tyk-Authorization": SECRET, "Content-Type": "application/json"},
+    )
+    while True:
+        try:
+            with urllib.request.urlopen(request, timeout=5) as answer:
+                return str(json.load(answer)["key"])
+        except OSError as error:
+            if time.monotonic() > deadline:
+                raise StartError(f"no key can be created: {error}") from error
+            time.sleep(0.1)

@@ -2,9 +2,9 @@
 
 Method. The proxy under test is pinned to the first CPU, generator and static upstream to the second; 64 keep-alive
 connections, closed loop. For each row nginx and the gateway take turns, pair by pair, so that both see the same
-machine; CPU time is user and system time of all processes of the proxy, from the kernel's own count, divided by the
-requests served. The figures are medians of the pairs, and the ratio is the median of the pairs' ratios. A row with a
-failed request is not printed as a figure, and the command fails.
+machine; CPU time is user and system time of all processes of the proxy (the gateway's embedded store is one of them),
+from the kernel's own count, divided by the requests served. The figures are medians of the pairs, and the ratio is the
+median of the pairs' ratios. A row with a failed request is not printed as a figure, and the command fails.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from bench import gateway, nginx
 from bench.load.drive import LoadError, drive, tool
@@ -39,7 +40,12 @@ class Row:
     workers: int = 1
     definitions: int = 1
     tls: bool = False
+    keyed: bool = False
+    options: dict[str, Any] = field(default_factory=dict)
 
+
+ANALYTICS = {"enable_analytics": True, "analytics_config": {"type": ""}}
+ROLLING = {"enable_redis_rolling_limiter": True}
 
 ROWS = {
     "small": Row("keyless, 13 bytes"),
@@ -48,6 +54,9 @@ ROWS = {
     "apis": Row("keyless, 10,000 definitions", definitions=10000),
     "tls": Row("keyless, TLS in front", tls=True),
     "workers": Row("keyless, 2 workers on 2 CPUs", workers=2),
+    "token": Row("token, rate limit, quota", keyed=True),
+    "full": Row("token, rate limit, quota, analytics", keyed=True, options=ANALYTICS),
+    "rolling": Row("token, rolling window in the store, quota, analytics", keyed=True, options={**ANALYTICS, **ROLLING}),
 }
 
 
@@ -77,15 +86,15 @@ def certificate(folder: Path) -> tuple[str, str]:
     return str(cert), str(key)
 
 
-def measure(row: Row, folder: Path, binary: str, upstream: int, seconds: float, rounds: int) -> Figures:
-    """Run one row."""
+def measure(row: Row, number: int, folder: Path, binary: str, upstream: int, seconds: float, rounds: int) -> Figures:
+    """Run one row; number: makes its files its own."""
     cpus = sorted(os.sched_getaffinity(0))
     first, last = ({cpus[0]}, {cpus[-1]}) if row.workers == 1 else (set(cpus), set(cpus))
     tls = certificate(folder) if row.tls else None
     ports = (free_port(), free_port())
     conf = gateway.write(
-        folder, f"gateway-{row.workers}-{row.definitions}-{row.tls}", ports[1], f"http://127.0.0.1:{upstream}/",
-        row.workers, row.definitions, tls,
+        folder, f"gateway-{number}", ports[1], f"http://127.0.0.1:{upstream}/",
+        row.workers, row.definitions, tls, gateway.keyed() if row.keyed else None, row.options,
     )  # fmt: skip
     children: list[Child] = []
     samples: list[list[tuple[float, float]]] = [[], []]
@@ -95,12 +104,14 @@ def measure(row: Row, folder: Path, binary: str, upstream: int, seconds: float, 
         children[0].wait_port(ports[0])
         children.append(Child("preforge", gateway.command(conf), folder, first))
         children[1].wait_port(ports[1])
-        for number in range(rounds + 1):
+        key = gateway.create_key(ports[1], gateway.session(1e6, 1, 10**12)) if row.keyed else ""
+        header = f"Authorization: {key}" if row.keyed else ""
+        for turn in range(rounds + 1):
             for which in (0, 1):
                 before = cpu_seconds(children[which].pid)
-                result = drive(ports[which], row.path, seconds, CONNECTIONS, last, row.body_bytes, row.tls)
+                result = drive(ports[which], row.path, seconds, CONNECTIONS, last, row.body_bytes, row.tls, header)
                 spent = cpu_seconds(children[which].pid) - before
-                if number:  # the first pair warms up
+                if turn:  # the first pair warms up
                     samples[which].append((spent / result.requests * 1e6, result.rate))
     except (LoadError, StartError) as error:
         return Figures(row.name, error=str(error).strip())
@@ -176,9 +187,9 @@ def main(arguments: list[str] | None = None) -> int:
         upstream = Child("upstream", [binary, "-e", "stderr", "-c", str(nginx.static(folder, port))], folder, {cpus[-1]})
         try:
             upstream.wait_port(port)
-            for key in options.rows.split(","):
+            for number, key in enumerate(options.rows.split(",")):
                 print(f"measuring: {ROWS[key].name} ...", file=sys.stderr, flush=True)
-                found.append(measure(ROWS[key], folder, binary, port, options.seconds, options.rounds))
+                found.append(measure(ROWS[key], number, folder, binary, port, options.seconds, options.rounds))
         finally:
             upstream.end()
     print(stamp(binary) + "\n")

@@ -36,20 +36,28 @@ def tool() -> str:
 
 
 def drive(
-    port: int, path: str, seconds: float, connections: int, cpus: set[int], body_bytes: int, tls: bool = False
+    port: int,
+    path: str,
+    seconds: float,
+    connections: int,
+    cpus: set[int],
+    body_bytes: int,
+    tls: bool = False,
+    header: str = "",
 ) -> Result:
-    """Load http(s)://127.0.0.1:port/path, whose answers have a body of body_bytes.
+    """Load http(s)://127.0.0.1:port/path, whose answers have a body of body_bytes. header: "Name: value", sent along.
 
     Raises LoadError if a request failed, answers were too short, or nothing can speak TLS.
     """
     wrk = shutil.which("wrk")
     if wrk:
         url = f"http{'s' if tls else ''}://127.0.0.1:{port}{path}"
-        command = [wrk, "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", url]
+        command = [wrk, "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", *(["-H", header] if header else []), url]
     elif tls:
         raise LoadError("the TLS row needs wrk on PATH")
     else:
-        command = [sys.executable, "-m", "bench.load.drive", str(port), path, str(seconds), str(connections), str(body_bytes)]
+        numbers = [str(seconds), str(connections), str(body_bytes)]
+        command = [sys.executable, "-m", "bench.load.drive", str(port), path, *numbers, header]
     done = subprocess.run(
         command, capture_output=True, text=True, check=False, preexec_fn=lambda: os.sched_setaffinity(0, cpus)
     )
@@ -71,9 +79,10 @@ def drive(
     return Result(int(total[1]), float(rate[1]))
 
 
-def main(port: int, path: str, seconds: float, connections: int, body_bytes: int) -> None:
+def main(port: int, path: str, seconds: float, connections: int, body_bytes: int, header: str) -> None:
     """Load with our engine and print JSON."""
-    request = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode()
+    line = f"{header}\r\n" if header else ""
+    request = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n{line}\r\n".encode()
     engine = Engine("127.0.0.1", port, [(request, (), body_bytes)], connections)
     engine.run(seconds)
     counters = engine.counters()
@@ -82,4 +91,4 @@ def main(port: int, path: str, seconds: float, connections: int, body_bytes: int
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2], float(sys.argv[3]), int(sys.argv[4]), int(sys.argv[5]))
+    main(int(sys.argv[1]), sys.argv[2], float(sys.argv[3]), int(sys.argv[4]), int(sys.argv[5]), sys.argv[6])
