@@ -20,6 +20,9 @@ AWAY = (
     "LOADING", "MASTERDOWN", "CLUSTERDOWN", "READONLY", "BUSY ", "TRYAGAIN", "NOREPLICAS", "MISCONF", "NOAUTH",
 )  # fmt: skip
 
+# Error replies that the client itself acts on: nothing went wrong for whoever sent the command.
+FOLLOWED = ("MOVED ", "ASK ", "NOSCRIPT ")
+
 
 def from_reply(text: str) -> StoreError:
     """The error for an error reply."""
