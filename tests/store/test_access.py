@@ -129,7 +129,7 @@ def test_a_renewed_client_certificate_is_used_without_a_restart(tls_server: TlsF
 @pytest.mark.parametrize(
     ("values", "text"),
     [
-        ({"ca_file": "/nowhere/ca.pem"}, r"storage\.ca_file: '/nowhere/ca\.pem'"),
+        ({"ca_file": "/nowhere/ca.pem"}, r"storage\.ca_file: expected a PEM file .* '/nowhere/ca\.pem'"),
         ({"cert_file": "/nowhere/c.pem", "key_file": "/nowhere/k.pem"}, r"storage\.cert_file: '/nowhere/c\.pem'"),
         ({"lowest": "1.9"}, r"storage\.tls_min_version: expected one of"),
     ],

@@ -87,23 +87,6 @@ def test_other_sections_count_only_when_they_are_switched_on(tmp_path: Path, sec
         read(tmp_path, section, **({"storage": more["storage"], switch: True}))
 
 
-@pytest.mark.parametrize(
-    ("storage", "text"),
-    [
-        ({}, r"storage: no server is named; set storage\.host"),
-        ({"addrs": ["good:1", "bad"]}, r"storage\.addrs\[1\]: expected host:port, got 'bad'"),
-        ({"addrs": ["bad:0"]}, r"storage\.addrs\[0\]: expected host:port"),
-        ({"hosts": {"h": "many"}}, r"storage\.hosts: expected host:port"),
-        ({"host": "h", "iam_auth": {"enabled": True}}, r"storage\.iam_auth\.enabled"),
-        ({"host": "h", "use_ssl": True, "ca_file": "/nowhere"}, r"storage\.ca_file"),
-    ],
-    ids=["nothing", "address", "port", "hosts", "iam", "tls"],
-)
-def test_what_cannot_be_used_is_named(tmp_path: Path, storage: dict[str, Any], text: str) -> None:
-    with pytest.raises(StoreError, match=text):
-        read(tmp_path, storage={"type": "redis", **storage})
-
-
 def test_embedded_without_a_server_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "tyk.conf"
     path.write_text(json.dumps(GOOD))
