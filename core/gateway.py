@@ -18,12 +18,14 @@ from core.apidef.options import compile_options, from_config
 from core.apidef.read import read_directory
 from core.apidef.snapshot import Snapshot
 from core.config import Config, ConfigError, load
-from core.config.load import changed
+from core.config.load import changed, held
 from core.errors.pages import ErrorPages
 from core.findings import Finding
 from core.process.app import BootError, EmbeddedSpec, Limits, ListenerSpec, LoadReport, WorkerContext
 from core.sessions.policies import Policies
 from core.sessions.policy_files import read_policies
+from core.store.check import check as check_stores
+from core.store.check import describe
 from core.store.embedded import embedded_spec
 from core.store.errors import StoreError
 
@@ -85,11 +87,17 @@ class GatewayApp:
         return max(2, int(self.config.preforge.metrics.max_apis))
 
     def storage(self) -> EmbeddedSpec | None:
-        """The embedded store of the configuration. Raises BootError if it cannot be run."""
+        """The embedded store of the configuration. Raises BootError if it cannot be run, or another one not be used."""
+        errors = [finding.render() for finding in check_stores(self.config, self.path) if finding.severity == "error"]
+        if errors:
+            raise BootError("\n".join(errors))
         try:
             return embedded_spec(self.config, self.path)
         except StoreError as error:
-            raise BootError(str(error)) from error
+            raise BootError(f"{self.path}: {error}") from error
+
+    def store(self) -> tuple[str, str]:
+        return describe(self.config)
 
     def load(self) -> LoadReport:
         findings: list[Finding] = []
@@ -107,6 +115,12 @@ class GatewayApp:
                         "warning", self.path, f"$.{option.path}", "the change needs a restart of the gateway"
                     )
                 )
+        stores = check_stores(config, self.path)
+        findings += stores
+        if any(finding.severity == "error" for finding in stores):
+            return LoadReport(b"", findings, ok=False, summary=f"{self.path} cannot be used: see the findings about its stores")
+        # Workers that are replaced later are to use the store, and all else that is fixed, like those that run.
+        config = held(self.config, config)
         result = read_directory(config.app_path, from_config(config, self._environ), self._snapshot)
         findings += result.findings
         if not result.ok:

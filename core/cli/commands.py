@@ -127,6 +127,10 @@ def status(options: argparse.Namespace) -> int:
         return 0
     _say(f"gateway {reply['pid']}: {reply['state']}, up {reply['uptime']:g} s, "
          f"{reply['reloads']} reloads (last: {reply['last_reload'] or 'none'}), {len(reply['findings'])} findings")  # fmt: skip
+    store = reply.get("store")
+    if store:
+        _say(f"store: {store['kind']} at {store['address']}, "
+             f"{store['connected']} of {len(reply['workers'])} workers connected")  # fmt: skip
     storage = reply.get("storage")
     if storage:
         size = storage["memory"].get("rss", 0) / 1e6

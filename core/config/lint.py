@@ -11,6 +11,7 @@ from core.config.load import Config, ConfigError, load
 from core.config.table import options
 from core.errors.pages import ErrorPages
 from core.findings import Finding
+from core.store.check import check as check_stores
 
 DEFAULT_SECRETS = frozenset(("352d20ee67be67f6340b4c0605b044b7", "secret", "change-me"))
 
@@ -26,6 +27,7 @@ def lint(path: str | None, environ: Mapping[str, str]) -> tuple[Config | None, l
     found += _without_effect(config, file)
     found += _paths(config, file)
     found += _certificates(config, file)
+    found += check_stores(config, file)
     found += _risks(config, file)
     return config, found
 

@@ -135,6 +135,15 @@ def changed(old: Config, new: Config) -> list[Option]:
     return [option for option in options().values() if old.at(option.path) != new.at(option.path)]
 
 
+def held(old: Config, new: Config) -> Config:
+    """`new`, with the options that only a restart changes as they are in `old`."""
+    values: dict[str, Any] = {}
+    for option in options().values():
+        source = old if option.effect == "restart" else new
+        _put(values, option.path.split("."), source.at(option.path))
+    return _freeze(values)
+
+
 def _errors(findings: list[Finding]) -> bool:
     return any(finding.severity == "error" for finding in findings)
 

@@ -91,6 +91,10 @@ class App(Protocol):
         """The store server to run, None if there is one elsewhere. Raises BootError."""
         ...
 
+    def store(self) -> tuple[str, str]:
+        """For `preforge status`: the kind of store, and where it is."""
+        ...
+
     def load(self) -> LoadReport:
         """Read everything anew; runs in a short-lived child."""
         ...

@@ -518,6 +518,8 @@ class Master:
 
     def status(self) -> dict[str, Any]:
         """What `preforge status` prints."""
+        kind, address = self._app.store()
+        workers = [worker_status(worker, self._counters) for worker in self._workers()]
         return {
             "ok": True,
             "pid": os.getpid(),
@@ -531,7 +533,8 @@ class Master:
             "last_reload": self._reloads.last,
             "findings": self._reloads.findings,
             "storage": self._storage.status() if self._storage is not None else None,
-            "workers": [worker_status(worker, self._counters) for worker in self._workers()],
+            "store": {"kind": kind, "address": address, "connected": sum(worker["store"] for worker in workers)},
+            "workers": workers,
         }
 
     # -- the end ---------------------------------------------------------------

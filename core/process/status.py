@@ -24,7 +24,7 @@ def memory(pid: int) -> dict[str, int]:
 
 
 def worker_status(worker: WorkerProcess, counters: SharedCounters) -> dict[str, Any]:
-    """One row: pid, slot, generation, state, uptime (s), connections, requests, memory (bytes)."""
+    """One row: pid, slot, generation, state, uptime (s), connections, requests, store (connected), memory (bytes)."""
     words = counters.region(worker.region).snapshot()
     return {
         "slot": worker.slot,
@@ -35,5 +35,6 @@ def worker_status(worker: WorkerProcess, counters: SharedCounters) -> dict[str, 
         "connections": words["G_CONNECTIONS"],
         "active_requests": words["G_ACTIVE_REQUESTS"],
         "requests": words["G_REQUESTS_TOTAL"],
+        "store": bool(words["G_STORE_CONNECTED"]),
         "memory": memory(worker.pid),
     }

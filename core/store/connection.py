@@ -11,7 +11,7 @@ from typing import Any
 
 import hiredis
 
-from core.store.errors import StoreAway, StoreError, StoreReply, from_reply
+from core.store.errors import FOLLOWED, StoreAway, StoreError, StoreReply, from_reply
 from core.store.settings import StoreSettings
 
 log = logging.getLogger("preforge.store")
@@ -22,11 +22,17 @@ Callback = Callable[[Any], None]
 
 @dataclass(slots=True)
 class Counters:
-    """What happened to the commands of a store: error replies, deadlines that passed, bounds that were hit."""
+    """What happened to the commands of a store.
+
+    commands: sent; errors: answered with an error; timeouts: not answered by their deadline; lost: without an answer
+    when their connection ended for another reason; refused: not sent, for want of a connection or over a bound;
+    reconnects: connections that were lost.
+    """
 
     commands: int = 0
     errors: int = 0
     timeouts: int = 0
+    lost: int = 0
     refused: int = 0
     reconnects: int = 0
 
@@ -48,6 +54,7 @@ class Connection(asyncio.Protocol):
     ) -> None:
         """on_push: takes published messages; timeout: seconds for one command, 0 for the configured ones."""
         self.run = b""
+        self.on_away: Callable[[], None] | None = None
         self._counters = counters
         self._lost: Callable[[Connection], None] | None = lost
         self._timeout = timeout or settings.command_timeout
@@ -64,6 +71,7 @@ class Connection(asyncio.Protocol):
         self._flush_due = False
         self._paused = False
         self._timer: asyncio.TimerHandle | None = None
+        self._late = 0
         self._reason = "the store closed the connection"
 
     @property
@@ -110,7 +118,8 @@ class Connection(asyncio.Protocol):
         now = self._loop.time()
         left = self._waiting[0][1] - now
         if left <= 0:
-            self._counters.timeouts += sum(deadline <= now for _, deadline in self._waiting)
+            self._late = sum(deadline <= now for _, deadline in self._waiting)
+            self._counters.timeouts += self._late
             self.close(f"the store did not answer within {self._timeout:g} s")
         else:
             self._timer = self._loop.call_later(left, self._check)
@@ -137,7 +146,13 @@ class Connection(asyncio.Protocol):
 
     def _call(self, callback: Callback, reply: Any) -> None:
         if type(reply) is StoreReply or type(reply) is StoreAway:
-            self._counters.errors += 1
+            if not str(reply).startswith(FOLLOWED):
+                self._counters.errors += 1
+            if self.on_away is not None and type(reply) is StoreAway and self._transport is not None:
+                self._loop.call_soon(self.on_away)
+        self._give(callback, reply)
+
+    def _give(self, callback: Callback, reply: Any) -> None:
         try:
             callback(reply)
         except Exception:
@@ -168,8 +183,9 @@ class Connection(asyncio.Protocol):
             self._reason = f"the connection to the store was lost: {error}"
         self._tell()
         waiting, self._waiting = self._waiting, deque()
+        self._counters.lost += len(waiting) - min(self._late, len(waiting))
         for callback, _ in waiting:
-            self._call(callback, StoreAway(self._reason))
+            self._give(callback, StoreAway(self._reason))
 
     def _tell(self) -> None:
         lost, self._lost = self._lost, None

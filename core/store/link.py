@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-import ssl
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -36,11 +36,13 @@ class Link:
         on_push: Callback | None = None,
         greet: Callable[[Connection], Awaitable[Any]] | None = None,
         on_change: Callable[[bool], None] | None = None,
+        on_away: Callable[[], None] | None = None,
         timeout: float = 0.0,
     ) -> None:
-        """name: what the log calls it, "" for one that is not spoken of; on_push: takes
-        published messages; greet: runs before the connection is used, and refuses it by raising;
-        on_change: told whether commands can be sent; timeout: seconds for one command if not the configured ones."""
+        """name: what the log calls it, "" for one that is not spoken of; on_push: takes published messages; greet: runs
+        before the connection is used, and refuses it by raising; on_change: told whether commands can be sent; on_away:
+        told when the server answers that it is not in charge; timeout: seconds for one command if not the configured
+        ones."""
         self.connection: Connection | None = None
         self._settings = settings
         self._locate = locate
@@ -49,11 +51,14 @@ class Link:
         self._push = on_push
         self._greet = greet
         self._on_change = on_change
+        self._on_away = on_away
+        self.address: Address | None = None
         self._timeout = timeout
         self._loop = asyncio.get_running_loop()
         self._task: asyncio.Task[None] | None = None
         self._down = asyncio.Event()
-        # Commands from before the end of the first attempt to connect, None afterwards.
+        self._hurry = asyncio.Event()
+        # Commands from before the end of the first (or a wanted) attempt to connect, None afterwards.
         self._early: list[tuple[Callback, tuple[Any, ...]]] | None = None
         self._first: asyncio.Future[None] = self._loop.create_future()
         self._silent = False
@@ -67,9 +72,25 @@ class Link:
     def start(self) -> None:
         """Begin to connect; never fails."""
         if self._task is None:
-            self._early = []
-            self._loop.call_later(self._timeout or self._settings.command_timeout, self._first_is_over)
+            self._hold()
             self._task = self._loop.create_task(self._keep())
+
+    def _hold(self) -> None:
+        """Keep commands until the attempt to connect that begins now has ended, or for the time of a command."""
+        self._early = []
+        self._loop.call_later(self._timeout or self._settings.command_timeout, self._first_is_over)
+
+    def hurry(self) -> None:
+        """The server is said to be there: try again now, and keep commands meanwhile."""
+        if self.connection is None and self._early is None and self._task is not None:
+            self._hold()
+            self._hurry.set()
+
+    async def _pause(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._hurry.wait()
+        self._hurry.clear()
 
     async def settled(self) -> None:
         """Wait until the first attempt has ended, or has taken as long as a command may."""
@@ -120,23 +141,26 @@ class Link:
             try:
                 async with asyncio.timeout(self._settings.timeout):
                     connection = await self._connect()
-            except (OSError, StoreError, ssl.SSLError) as error:
-                self._say(str(error) or f"no connection within {self._settings.timeout:g} s")
+            except Exception as error:
+                if not isinstance(error, (OSError, StoreError)):
+                    log.exception("connecting to %s", self._name)
+                where = f"{self.address}: " if self.address is not None else ""
+                self._say(where + (str(error) or f"no connection within {self._settings.timeout:g} s"))
                 self._first_is_over()
-                await asyncio.sleep(pause)
+                await self._pause(pause)
                 pause = min(pause * 2, LONGEST_PAUSE)
                 continue
             if not connection.open:
-                await asyncio.sleep(pause)
+                await self._pause(pause)
                 continue
             pause = FIRST_PAUSE
             self._up(connection)
             await self._down.wait()
             self._counters.reconnects += 1
-            await asyncio.sleep(FIRST_PAUSE / 2)
+            await self._pause(FIRST_PAUSE / 2)
 
     async def _connect(self) -> Connection:
-        address = await self._locate()
+        self.address = address = await self._locate()
         connection = await dial(self._settings, address, self._counters, self._lost, self._push, self._timeout)
         if self._greet is not None:
             try:
@@ -149,6 +173,7 @@ class Link:
     def _up(self, connection: Connection) -> None:
         self._down.clear()
         self.connection = connection
+        connection.on_away = self._on_away
         if self._silent and self._name:
             log.warning("%s is there again", self._name)
         self._silent = False

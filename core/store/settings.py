@@ -6,7 +6,7 @@ import ssl
 from dataclasses import dataclass, replace
 from typing import Any
 
-from core.store.errors import StoreError
+from core.store.errors import StoreOptionError
 
 DEFAULT_PORT = 6379
 TLS_VERSIONS = {
@@ -49,19 +49,24 @@ class Tls:
     highest: str = ""
 
     def context(self) -> ssl.SSLContext:
-        """Raises StoreError, naming the option, for what cannot be used."""
+        """Raises StoreOptionError for what cannot be used."""
         try:
             context = ssl.create_default_context(cafile=self.ca_file or None)
         except (OSError, ssl.SSLError) as error:
-            raise StoreError(f"{self.section}.ca_file: {self.ca_file!r} cannot be used: {error}") from None
+            text = f"expected a PEM file with certificates, but {self.ca_file!r} cannot be used: {error}"
+            raise StoreOptionError(f"{self.section}.ca_file", text) from None
         if self.cert_file or self.key_file:
             try:
                 context.load_cert_chain(self.cert_file, self.key_file or None)
             except (OSError, ssl.SSLError) as error:
                 text = f"{self.cert_file!r} with key_file {self.key_file!r} cannot be used: {error}"
-                raise StoreError(f"{self.section}.cert_file: {text}") from None
-        context.minimum_version = self._version(self.lowest or "1.2", "tls_min_version")
-        context.maximum_version = self._version(self.highest or "1.3", "tls_max_version")
+                hint = "Both must be PEM files that belong together."
+                raise StoreOptionError(f"{self.section}.cert_file", text, hint) from None
+        lowest = self._version(self.lowest or "1.2", "tls_min_version")
+        highest = self._version(self.highest or "1.3", "tls_max_version")
+        if lowest > highest:
+            raise StoreOptionError(f"{self.section}.tls_min_version", "it is above tls_max_version")
+        context.minimum_version, context.maximum_version = lowest, highest
         if self.insecure:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
@@ -70,7 +75,8 @@ class Tls:
     def _version(self, text: str, name: str) -> ssl.TLSVersion:
         found = TLS_VERSIONS.get(text)
         if found is None:
-            raise StoreError(f"{self.section}.{name}: expected one of {', '.join(TLS_VERSIONS)}, got {text!r:.40}")
+            text = f"expected one of {', '.join(TLS_VERSIONS)}, got {text!r:.40}"
+            raise StoreOptionError(f"{self.section}.{name}", text)
         return found
 
 
@@ -103,7 +109,8 @@ class StoreSettings:
     def from_config(cls, config: Any, section: str = "storage", socket: str = "") -> StoreSettings:
         """Read a section, or `storage` in its place when it is not enabled.
 
-        socket: where the embedded server of this gateway listens. Raises StoreError for what cannot be used.
+        socket: where the embedded server of this gateway listens. Raises StoreOptionError for what cannot be used;
+        files of TLS are not looked at here (core.store.check does that), but when a connection is made.
         """
         if section in ENABLED_BY and not getattr(config, ENABLED_BY[section]):
             section = "storage"
@@ -117,20 +124,28 @@ class StoreSettings:
         }
         if section == "storage" and storage.type == "embedded":
             if not socket:
-                raise StoreError('storage.type: "embedded" takes effect when the gateway is started anew')
+                raise StoreOptionError("storage.type", '"embedded" takes effect when the gateway is started anew')
             return cls((Address(socket),), embedded=True, **bounds)
         if (storage.iam_auth or {}).get("enabled"):
-            raise StoreError(f"{section}.iam_auth.enabled: cloud identities are not supported; set {section}.password")
+            text = "cloud identities are not supported"
+            raise StoreOptionError(f"{section}.iam_auth.enabled", text, f"Set $.{section}.password instead.")
+        cluster = storage.enable_cluster and not storage.master_name
+        if cluster and storage.database:
+            text = f"expected 0, since a cluster has no numbered databases, got {storage.database}"
+            raise StoreOptionError(f"{section}.database", text)
+        if storage.sentinel_password and not storage.master_name:
+            text = "expected the name of the master that the sentinels watch, since sentinel_password is set"
+            raise StoreOptionError(f"{section}.master_name", text)
         return cls(
-            addresses=_addresses(storage, section),
+            addresses=addresses(storage, section),
             master=storage.master_name,
             sentinel_password=storage.sentinel_password,
-            cluster=storage.enable_cluster and not storage.master_name,
+            cluster=cluster,
             username=storage.username,
             password=storage.password,
             database=storage.database,
             timeout=float(storage.timeout or 5),
-            tls=_tls(storage, section) if storage.use_ssl else None,
+            tls=tls(storage, section) if storage.use_ssl else None,
             **bounds,
         )
 
@@ -139,28 +154,34 @@ class StoreSettings:
         return replace(self, username="", password=self.sentinel_password, database=0)
 
 
-def _addresses(storage: Any, section: str) -> tuple[Address, ...]:
-    """addrs, else the old map `hosts`, else host and port (tyk-core 1.2)."""
+def addresses(storage: Any, section: str) -> tuple[Address, ...]:
+    """addrs, else the old map `hosts`, else host and port (tyk-core 1.2). Raises StoreOptionError."""
     found = [_address(text, f"{section}.addrs[{index}]") for index, text in enumerate(storage.addrs)]
     if not found:
         for host, port in (storage.hosts or {}).items():
             found.append(_address(f"{host}:{port or DEFAULT_PORT}", f"{section}.hosts"))
     if not found and storage.host:
-        found = [Address(storage.host, storage.port or DEFAULT_PORT)]
+        host = storage.host.strip("[]")
+        if "/" in host or host.count(":") == 1:
+            text = f"expected a name or an address without a port, got {storage.host!r:.80}"
+            raise StoreOptionError(f"{section}.host", text, f"The port belongs into $.{section}.port.")
+        found = [Address(host, storage.port or DEFAULT_PORT)]
     if not found:
-        raise StoreError(f"{section}: no server is named; set {section}.host and {section}.port, or {section}.addrs")
+        hint = f"Set $.{section}.host and $.{section}.port, or $.{section}.addrs."
+        raise StoreOptionError(section, "no server is named", hint)
     return tuple(found)
 
 
 def _address(text: str, field: str) -> Address:
     host, colon, port = text.strip().rpartition(":")
-    if not colon or not host or not port.isdigit() or not 0 < int(port) < 65536:
-        raise StoreError(f"{field}: expected host:port, got {text!r:.80}")
+    if not colon or not host or "/" in host or not port.isdigit() or not 0 < int(port) < 65536:
+        raise StoreOptionError(field, f"expected host:port, got {text!r:.80}")
     return Address(host.strip("[]"), int(port))
 
 
-def _tls(storage: Any, section: str) -> Tls:
-    tls = Tls(
+def tls(storage: Any, section: str) -> Tls:
+    """What a section says about TLS."""
+    return Tls(
         section,
         storage.ssl_insecure_skip_verify,
         storage.ca_file,
@@ -169,5 +190,3 @@ def _tls(storage: Any, section: str) -> Tls:
         storage.tls_min_version,
         storage.tls_max_version,
     )
-    tls.context()
-    return tls

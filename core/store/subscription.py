@@ -69,6 +69,10 @@ class Subscription:
         except Exception:
             log.exception("channel %s: a change of state could not be handled", self._channel)
 
+    def renew(self, reason: str) -> None:
+        """Locate the server anew and subscribe there."""
+        self._link.renew(reason)
+
     async def close(self) -> None:
         if self._beat is not None:
             self._beat.cancel()

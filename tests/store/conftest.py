@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 import uvloop
@@ -23,7 +23,13 @@ def server(tmp_path: Path) -> Iterator[Valkey]:
         yield found
 
 
-def settings(server: Valkey, **more: Any) -> StoreSettings:
+class Listening(Protocol):
+    """What listens on a port of 127.0.0.1."""
+
+    port: int
+
+
+def settings(server: Listening, **more: Any) -> StoreSettings:
     """How to reach a server, with a short deadline."""
     return StoreSettings((Address("127.0.0.1", server.port),), **{"command_timeout": 0.5, **more})
 

@@ -6,7 +6,6 @@ import contextlib
 import os
 import signal
 import socket
-import ssl
 import subprocess
 import time
 from collections.abc import Iterator
@@ -22,14 +21,13 @@ from tests.support.gateway import free_port
 class Valkey:
     """One server, on a port of 127.0.0.1. Its data is kept in `directory` over restarts."""
 
-    def __init__(self, directory: Path, *options: str, port: int = 0, tls: ssl.SSLContext | None = None) -> None:
-        """options: more of the command line, such as "--requirepass", "x"; tls: how to ask a server that wants TLS."""
+    def __init__(self, directory: Path, *options: str, port: int = 0) -> None:
+        """options: more of the command line, such as "--requirepass", "x"."""
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
         self.port = port or free_port()
         self.options = options
         self.log_path = directory / "valkey.log"
-        self.tls = tls
         self.login: tuple[str, ...] = ()
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -38,9 +36,8 @@ class Valkey:
         return f"127.0.0.1:{self.port}"
 
     def command(self) -> list[str]:
-        port = ["--port", "0", "--tls-port", str(self.port)] if self.tls else ["--port", str(self.port)]
-        base = ["--bind", "127.0.0.1", "--dir", str(self.directory), "--save", "", "--daemonize", "no"]
-        return [find_program(""), *base, *port, *self.options]
+        address = ["--bind", "127.0.0.1", "--port", str(self.port)]
+        return [find_program(""), *address, "--dir", str(self.directory), "--save", "", "--daemonize", "no", *self.options]
 
     def start(self, *, loaded: bool = True) -> None:
         """Start and wait until it answers (and, if `loaded`, has loaded its data)."""
@@ -69,11 +66,9 @@ class Valkey:
         """Commands on one connection of their own, after the log-in."""
         commands = (*([("AUTH", *self.login)] if self.login else []), *commands)
         with contextlib.ExitStack() as stack:
-            sock: socket.socket = stack.enter_context(socket.create_connection(("127.0.0.1", self.port), timeout=5))
-            if self.tls:
-                sock = stack.enter_context(self.tls.wrap_socket(sock, server_hostname="127.0.0.1"))
+            sock = stack.enter_context(socket.create_connection(("127.0.0.1", self.port), timeout=5))
             reader = hiredis.Reader()
-            sock.sendall(b"".join(hiredis.pack_command(command) for command in commands))
+            sock.sendall(b"".join(hiredis.pack_command(command) for command in commands))  # type: ignore[arg-type]
             replies: list[Any] = []
             while len(replies) < len(commands):
                 reply = reader.gets()
