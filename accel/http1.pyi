@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from accel.accesslog import AccessLog
+from accel.analytics import Recorder, RecordPlan
 from accel.endpoints import Gate
 from accel.limits import QuotaWindow, RateWindow
 from accel.router import Router
@@ -248,6 +249,7 @@ class Plan:
         loop_path: bytes = b"",
         grant_key: Any = None,
         version: bytes = b"",
+        recording: RecordPlan | None = None,
     ) -> None: ...
     def link(self, loop: Plan) -> None: ...
 
