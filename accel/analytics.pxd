@@ -53,10 +53,13 @@ cdef inline void set_part(AnalyticsRecord* record, int part, const char* data, P
 
 @cython.final
 cdef class RecordPlan:
+    cdef object __weakref__
     cdef readonly bytes host            # of the target, for requests that reach none
     cdef readonly bint detailed         # record the wire text of requests and responses
-    cdef readonly object expires_after  # seconds
+    cdef readonly object own_expiry     # seconds, of the API
+    cdef readonly object expires_after  # seconds, as it is now
     cdef int64_t _expires
+    cdef bint _own_detailed
     cdef bytes _ids                     # APIName to the key of OauthID
     cdef bytes _end                     # ListenPath to the last field
     cdef bytes _tags                    # of the API, encoded

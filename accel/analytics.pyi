@@ -7,6 +7,8 @@ class RecordPlan:
     @property
     def detailed(self) -> bool: ...
     @property
+    def own_expiry(self) -> int: ...
+    @property
     def expires_after(self) -> int: ...
     def __init__(
         self,
@@ -21,6 +23,7 @@ class RecordPlan:
         expires_after: int = 0,
         detailed: bool = False,
     ) -> None: ...
+    def organisation(self, expires_after: int, detailed: bool) -> None: ...
 
 class KeyRecord:
     @property

@@ -129,9 +129,9 @@ cdef class RecordPlan:
         """host: of the target, as its URL has it; tags: of the API; tag_headers: names of request headers that become
         tags; expires_after: seconds, 0 for a hundred years; detailed: record the wire text of every request."""
         self.host = host.encode()
-        self.detailed = detailed
-        self.expires_after = expires_after
-        self._expires = min(max(0, int(expires_after)), LONGEST) or FOREVER
+        self.detailed = self._own_detailed = detailed
+        self.own_expiry = expires_after
+        self.organisation(expires_after, False)
         self._ids = (_str("APIName") + _str(name) + _str("APIID") + _str(api_id) + _str("OrgID") + _str(org_id)
                      + _str("OauthID"))
         self._end = _str("ListenPath") + _str(listen_path) + STATS
@@ -142,6 +142,12 @@ cdef class RecordPlan:
         self._own_count = len(own)
         self._headers = [(canonical(spelt.encode("latin-1", "replace")), f"{spelt.lower()}-".encode())
                          for spelt in tag_headers]
+
+    def organisation(self, object expires_after, bint detailed):
+        """Take from now on what the API's organisation wants: seconds as in the constructor; details of everything."""
+        self.expires_after = expires_after
+        self._expires = min(max(0, int(expires_after)), LONGEST) or FOREVER
+        self.detailed = self._own_detailed or detailed
 
 
 @cython.final

@@ -30,6 +30,7 @@ cdef class Exchange:
         self.limits_known = self.ignored = self.untracked = False
         self.version_end = 0
         self.extra = None
+        self.tracked = None
         self.version = b""
         self.default_version = None
         self.inflate = None

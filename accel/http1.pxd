@@ -230,6 +230,7 @@ cdef class Exchange:
     cdef readonly bint ignored              # the path list lets it pass without a key
     cdef Capture capture                    # wire text for analytics, None: not wanted
     cdef public bint untracked              # leave it out of the analytics
+    cdef public bytes tracked               # path of the track_endpoints entry that the request meets, None without
     cdef readonly bytes version             # name of the API's version, b"" if it is not versioned
     cdef readonly bytes default_version     # counts for access as well (fallback_to_default), else None
     cdef public object state                # whatever steps want to hand on

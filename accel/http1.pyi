@@ -48,6 +48,7 @@ class Exchange:
     limits_known: bool
     ignored: bool
     untracked: bool
+    tracked: bytes | None
     version: bytes
     default_version: bytes | None
     @property
@@ -258,6 +259,7 @@ class Gateway:
     region: Region
     router: Router
     draining: bool
+    recorder: Recorder | None
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,

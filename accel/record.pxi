@@ -109,6 +109,8 @@ cdef int record_request(Exchange x, int status, int64_t total) except -1:
         at = head.find(F_USER_AGENT)
         if at >= 0:
             set_part(&record, P_USER_AGENT, head.at(head.fields[at].value), head.fields[at].value_len)
+        if x.tracked is not None:
+            set_part(&record, P_TRACKED, PyBytes_AS_STRING(x.tracked), PyBytes_GET_SIZE(x.tracked))
         gw.recorder.add(&record, plan, key_record(x), head, x.capture)
     except Exception:
         gw.logger.exception("analytics: a request of API %s is not recorded", x.plan.api_id.decode())
