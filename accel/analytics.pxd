@@ -27,7 +27,8 @@ cdef enum:
     P_VERSION = 5           # empty: the API is not versioned
     P_ADDRESS = 6           # of the client
     P_TRACKED = 7           # pattern of a tracked endpoint, which then is the Path; NULL: none
-    P_COUNT = 8
+    P_QUERY = 8             # without the question mark; only for the wire text
+    P_COUNT = 9
 
 cdef struct Part:
     const char* data        # NULL is the same as empty
@@ -39,7 +40,7 @@ cdef struct AnalyticsRecord:
     int64_t upstream_us
     int64_t content_length  # of the request, -1 when unknown
     int status
-    Part[8] parts
+    Part[9] parts
 
 
 cdef inline void clear(AnalyticsRecord* record) noexcept nogil:

@@ -5,6 +5,7 @@ cimport cython
 import base64
 import time
 from collections import deque
+from urllib.parse import quote
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_Free, PyMem_Realloc
@@ -83,6 +84,7 @@ cdef enum:
     FIXED = 1024            # more than all constant pieces, heads and numbers of a record together
 
 cdef int64_t FOREVER = <int64_t>36500 * 86400       # expire_analytics_after 0 (tyk-core 6)
+cdef str PATH_SAFE = "/$&+,:;=@!'()*~"          # RFC 3986 section 3.3
 cdef int64_t LONGEST = <int64_t>1 << 40             # seconds
 
 cdef bytes _str(object text):
@@ -202,10 +204,11 @@ cdef bytes _request_head(AnalyticsRecord* record, HeaderBlock head, int64_t size
     cdef list lines
     cdef Field* field
     cdef Part* path = &record.parts[P_PATH]
+    cdef Part* query = &record.parts[P_QUERY]
     cdef int i
-    target = PyBytes_FromStringAndSize(path.data, path.size)
-    if head.target_len > head.path_len:
-        target += PyBytes_FromStringAndSize(head.at(head.target + head.path_len), head.target_len - head.path_len)
+    target = quote(PyBytes_FromStringAndSize(path.data, path.size), PATH_SAFE).encode()
+    if query.size:
+        target += b"?" + PyBytes_FromStringAndSize(query.data, query.size)
     method = PyBytes_FromStringAndSize(record.parts[P_METHOD].data, record.parts[P_METHOD].size)
     lines = [method + b" " + target + b" HTTP/1.1",
              b"Host: " + PyBytes_FromStringAndSize(head.at(head.host), head.host_len)]

@@ -24,8 +24,8 @@ from accel.accesslog cimport (
     T_REQUEST_ID, T_RESPONSE_FLAG, T_UPSTREAM_ADDR, T_USER_AGENT, clear_record, set_text,
 )
 from accel.analytics cimport (
-    AnalyticsRecord, Capture, KeyRecord, P_ADDRESS, P_HOST, P_METHOD, P_ORIGINAL_PATH, P_PATH, P_TRACKED, P_USER_AGENT,
-    P_VERSION, RecordPlan, Recorder, clear, set_part,
+    AnalyticsRecord, Capture, KeyRecord, P_ADDRESS, P_HOST, P_METHOD, P_ORIGINAL_PATH, P_PATH, P_QUERY, P_TRACKED,
+    P_USER_AGENT, P_VERSION, RecordPlan, Recorder, clear, set_part,
 )
 from accel.chunked cimport CHUNK_BAD_EXTENSION, CHUNK_BAD_TRAILER, CHUNK_DATA, CHUNK_END, CHUNK_MORE
 from accel.endpoints cimport GATE_FORBIDDEN, GATE_IGNORED, GATE_OPEN, Gate

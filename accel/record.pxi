@@ -106,6 +106,8 @@ cdef int record_request(Exchange x, int status, int64_t total) except -1:
         set_part(&record, P_ORIGINAL_PATH, PyBytes_AS_STRING(original), PyBytes_GET_SIZE(original))
         set_part(&record, P_VERSION, PyBytes_AS_STRING(x.version), PyBytes_GET_SIZE(x.version))
         set_part(&record, P_ADDRESS, PyBytes_AS_STRING(address), PyBytes_GET_SIZE(address))
+        if x.capture is not None:
+            set_part(&record, P_QUERY, PyBytes_AS_STRING(x.query), PyBytes_GET_SIZE(x.query))
         at = head.find(F_USER_AGENT)
         if at >= 0:
             set_part(&record, P_USER_AGENT, head.at(head.fields[at].value), head.fields[at].value_len)
