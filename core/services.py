@@ -56,13 +56,12 @@ class Services:
 
     async def start(self) -> None:
         """Connect in the background; requests that need the store meanwhile are refused."""
-        await self.store.start()
+        await asyncio.gather(self.store.start(), self.analytics.start())
         self.quota.start()
         if self._listens:
             self.sessions.heard(False)
             self.store.subscribe(CHANNEL, self._notified, self.sessions.heard)
         self.nodes.start()
-        await self.analytics.start()
 
     def configure(self, config: Any, policies: Policies, handlers: Mapping[str, Any]) -> list[Finding]:
         """Take another configuration. handlers: api_id -> its event_handlers."""

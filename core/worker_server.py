@@ -121,6 +121,7 @@ class WorkerServer:
             on_key_changed=services.sessions.changed,
             fire=lambda name, meta: None,
             flush_counts=services.quota.report,
+            health=services.analytics.health_of,
             trace=self._trace,
         )
         self._tracer = Tracer(ctx.region, pages.render, services, lambda: settings(self.admin.config))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any
 
 from accel import shm
@@ -103,6 +103,11 @@ class Analytics:
             self._orgs.setdefault(spec.org_id, weakref.WeakSet()).add(plan)
         return plan
 
+    def health_of(self, api_id: str) -> Awaitable[Mapping[str, float]] | None:
+        """The numbers of an API for /tyk/health (HealthSampler.numbers), None while none are kept."""
+        numbers = self.health.numbers(api_id)
+        return None if numbers is None else _ready(numbers)
+
     def counters(self) -> dict[int, int]:
         """Word of the shared counters -> what this worker has counted."""
         return {
@@ -150,6 +155,10 @@ class Analytics:
             if self.settings.org_details:
                 detailed = session["enable_detail_recording"] or session["enable_detailed_recording"]
         plan.organisation(expires, detailed)
+
+
+async def _ready(numbers: Mapping[str, float]) -> Mapping[str, float]:
+    return numbers
 
 
 def _normaliser(settings: RecordSettings) -> Callable[[bytes], bytes] | None:
