@@ -25,10 +25,12 @@ cdef class Exchange:
         self.state = None
         self.key = None
         self.grant = None
+        self.capture = None
         self.limit_max = self.limit_left = self.limit_reset = 0
         self.limits_known = self.ignored = self.untracked = False
         self.version_end = 0
         self.extra = None
+        self.tracked = None
         self.version = b""
         self.default_version = None
         self.inflate = None
@@ -172,6 +174,8 @@ cdef class Exchange:
                     break
         if not self.body_done:
             self._continue()
+        if plan.recording is not None:
+            begin_capture(self)
         return self.target.origin.acquire(self)
 
     cdef bytes _upstream_path(self, Plan plan):
@@ -292,6 +296,8 @@ cdef class Exchange:
         if self.body is not None:
             gw.out.add(self.body)
             self.body_sent = True
+            if self.capture is not None:
+                self.capture.add_request(self.body)
         u.transport.write(gw.out.take())
         if held is not None or (self.body_done and self.body_chunked and self.body is None):
             held = held or []
@@ -345,6 +351,8 @@ cdef class Exchange:
     cdef int _send_body(self, bytes piece) except -1:
         cdef Buffer out = self.gw.out
         cdef object transport = self.up.transport
+        if self.capture is not None:
+            self.capture.add_request(piece)
         if not self.body_chunked:
             transport.write(piece)
         else:
@@ -536,6 +544,8 @@ cdef class Exchange:
             out.number(head.length)
             out.put("\r\n", 2)
         self._write_tail()
+        if self.capture is not None:
+            capture_head(self)
         return 0
 
     cdef int _write_limits(self) except -1:
@@ -589,6 +599,8 @@ cdef class Exchange:
     cdef int _body_out(self, bytes data, const char* p, Py_ssize_t n) except -1:
         cdef Buffer out = self.gw.out
         self.bytes_out += n
+        if self.capture is not None:
+            self.capture.add_response(p, n)
         if self.out == OUT_CHUNKED:
             out.chunk_size(n)
         if n <= SMALL:
@@ -719,6 +731,8 @@ cdef class Exchange:
             out.number(PyBytes_GET_SIZE(body))
             out.put("\r\n", 2)
         self._write_tail()
+        if self.plan is not None and self.plan.recording is not None:
+            capture_answer(self, body)
         if not self.head_only and status != 204 and status != 304:
             out.add(body)
             self.bytes_out += PyBytes_GET_SIZE(body)
@@ -778,6 +792,10 @@ cdef class Exchange:
         gw.g[G_BYTES_OUT] += self.bytes_out
         if plan is not None and plan.row >= 0:
             gw.region.observe(plan.row, status, total, self.upstream_us, self.body_read, self.bytes_out)
+            if self.flag is not None:
+                count_refusal(self)
+            if plan.recording is not None and gw.recorder is not None and not self.untracked:
+                record_request(self, status, total)
         if gw.log is None:
             return 0
         clear_record(&record)

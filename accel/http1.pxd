@@ -18,6 +18,7 @@ most what one read returned, because reading is paused while a request that is c
 from libc.stdint cimport int64_t, uint64_t
 
 from accel.accesslog cimport AccessLog, AccessRecord
+from accel.analytics cimport Capture, KeyRecord, RecordPlan, Recorder
 from accel.chunked cimport ChunkDecoder
 from accel.endpoints cimport Gate
 from accel.headers cimport HeadLimits, HeaderBlock
@@ -159,6 +160,7 @@ cdef class Plan:
     cdef readonly Plan loop                 # continue with this plan instead of an upstream
     cdef readonly bytes loop_path
     cdef readonly bytes version             # name of the version that this plan is for
+    cdef readonly RecordPlan recording      # of analytics, None: not recorded
     cdef public object versions             # name -> Plan, of an API with versions
     cdef readonly object grant_key          # plans with the same one share the grants of a session
     cdef int turn
@@ -226,7 +228,9 @@ cdef class Exchange:
     cdef public int64_t limit_max, limit_left, limit_reset      # X-Ratelimit-*; reset in unix seconds
     cdef public bint limits_known           # say them on answers of the gateway itself too
     cdef readonly bint ignored              # the path list lets it pass without a key
+    cdef Capture capture                    # wire text for analytics, None: not wanted
     cdef public bint untracked              # leave it out of the analytics
+    cdef public bytes tracked               # path of the track_endpoints entry that the request meets, None without
     cdef readonly bytes version             # name of the API's version, b"" if it is not versioned
     cdef readonly bytes default_version     # counts for access as well (fallback_to_default), else None
     cdef public object state                # whatever steps want to hand on
@@ -334,6 +338,7 @@ cdef class Gateway:
     cdef readonly Region region
     cdef uint64_t* g
     cdef AccessLog log
+    cdef public Recorder recorder           # of analytics, None: nothing is recorded
     cdef readonly Router router
     cdef dict controls                      # exact path -> Plan
     cdef list control_prefixes              # (prefix, Plan)

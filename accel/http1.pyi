@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from accel.accesslog import AccessLog
+from accel.analytics import Recorder, RecordPlan
 from accel.endpoints import Gate
 from accel.limits import QuotaWindow, RateWindow
 from accel.router import Router
@@ -47,6 +48,7 @@ class Exchange:
     limits_known: bool
     ignored: bool
     untracked: bool
+    tracked: bytes | None
     version: bytes
     default_version: bytes | None
     @property
@@ -248,6 +250,7 @@ class Plan:
         loop_path: bytes = b"",
         grant_key: Any = None,
         version: bytes = b"",
+        recording: RecordPlan | None = None,
     ) -> None: ...
     def link(self, loop: Plan) -> None: ...
 
@@ -256,6 +259,7 @@ class Gateway:
     region: Region
     router: Router
     draining: bool
+    recorder: Recorder | None
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,

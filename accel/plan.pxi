@@ -81,11 +81,12 @@ cdef class Plan:
                  object response_steps=(), object targets=(), bint strip=False, bint exact_target=False,
                  bint preserve_host=False, bint needs_body=False, bint add_forwarded_for=True,
                  int64_t head_timeout_ms=30000, object hard_timeouts=(), bytes loop_path=b"", object grant_key=None,
-                 bytes version=b""):
+                 bytes version=b"", RecordPlan recording=None):
         """steps, response_steps: Step objects; targets: Target objects, used in turn; strip: remove the listen path;
         exact_target: with nothing left of the path send the target's path as configured (disable_strip_slash);
         hard_timeouts: (method or b"", compiled bytes pattern searched in the outgoing path, milliseconds); grant_key: hashable, what
-        the rights of a key at this API depend on, the api_id if None; version: name of the version that it is for."""
+        the rights of a key at this API depend on, the api_id if None; version: name of the version that it is for; recording: what
+        analytics needs to know, None if its requests are not recorded."""
         self.api_id = api_id
         self.name = name
         self.org_id = org_id
@@ -102,6 +103,7 @@ cdef class Plan:
         self.hard_timeouts = tuple(hard_timeouts)
         self.loop_path = loop_path
         self.version = version
+        self.recording = recording
         self.grant_key = api_id if grant_key is None else grant_key
 
     def link(self, Plan loop not None):

@@ -22,7 +22,7 @@ from libc.stdint cimport uint64_t
 
 cdef enum:
     GLOBAL_WORDS = 128
-    ROW_WORDS = 32          # 27 in use; four cache lines
+    ROW_WORDS = 32          # 30 in use; four cache lines
     SLOT_WORDS = 18         # hash, row, length, 120 bytes of name
     NAME_BYTES = 120
     BUCKETS = 17
@@ -76,6 +76,8 @@ cpdef enum:
     G_RATE_ASKED = 45
     G_RATE_WAITED = 46
     G_NOTIFICATIONS_REFUSED = 47
+    G_RECORDS = 48          # analytics records written to the store
+    G_RECORD_RETRIES = 49   # batches of records that the store did not take
     # bounds that were hit
     B_CONNECTIONS = 64
     B_HEAD_BYTES = 65
@@ -94,6 +96,7 @@ cpdef enum:
     B_UPSTREAM_WAIT = 78
     B_UPSTREAM_HEAD = 79
     B_PIPELINE = 80
+    B_RECORDS = 82                  # analytics records dropped
     B_API_ROWS = 81                 # counted by SharedCounters.row_for(), in the header
     # messages that were refused
     R_BAD_REQUEST = 96              # 400
@@ -111,7 +114,10 @@ cpdef enum:
     A_UPSTREAM_COUNT = 24
     A_BYTES_IN = 25
     A_BYTES_OUT = 26
-    A_WORDS = 27            # not a word: how many are in use
+    A_THROTTLED = 27        # 429: refused by a rate limit
+    A_OVER_QUOTA = 28       # refused by a quota
+    A_KEY_FAILURES = 29     # refused because of the key
+    A_WORDS = 30            # not a word: how many are in use
 
 
 @cython.final
@@ -144,6 +150,10 @@ cdef class Region:
         if i < 0 or i >= self._limit:
             i = 0
         return self._rows + <Py_ssize_t>i * ROW_WORDS
+
+    cdef inline void add_to(self, int row, int word) noexcept nogil:
+        """Count one more in a word of an API row."""
+        self.row(row)[word] += 1
 
     cdef inline void observe(self, int row, int status, uint64_t total_us, uint64_t upstream_us,
                              uint64_t bytes_in, uint64_t bytes_out) noexcept nogil:

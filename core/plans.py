@@ -50,6 +50,7 @@ class PlanBuilder:
     def __init__(self, gateway: Gateway, counters: Rows, services: Services) -> None:
         self._gateway = gateway
         self._access = AccessSteps(services)
+        self._analytics = services.analytics
         self._counters = counters
         self._plans: dict[str, tuple[tuple[PlanSpec, tuple[Any, ...]], Plan]] = {}
         self._contexts: dict[TransportSpec, ssl.SSLContext] = {}
@@ -58,6 +59,7 @@ class PlanBuilder:
         """Compile specs into a router. A spec that cannot be compiled keeps its previous plan, else it refuses."""
         specs = list(specs)
         settings = (config.proxy_default_timeout, config.ignore_canonical_mime_header_key, *self._access.configure(config))
+        settings += (self._analytics.settings,)
         built = Built(Router(), set(), {})
         plans: dict[str, tuple[tuple[PlanSpec, tuple[Any, ...]], Plan]] = {}
         for spec in specs:
@@ -123,6 +125,7 @@ class PlanBuilder:
             row=self._counters.row_for(spec.api_id),
             steps=[version_check(spec.selector, versions, expiries, config, self._access.answers.version_failed)],
             strip=spec.strip_listen_path,
+            recording=self._analytics.plan(spec),
         )
         base.versions = versions
         return base
@@ -159,6 +162,7 @@ class PlanBuilder:
             hard_timeouts=hard,
             loop_path=spec.loop_path.encode(),
             version=spec.version.encode(),
+            recording=self._analytics.plan(spec),
         )
 
     def _target(self, target: TargetSpec, tls: TransportSpec) -> Target:

@@ -11,11 +11,13 @@ from typing import Any
 from accel import shm
 from accel.http1 import Exchange, KeyCache
 from accel.limits import LimitTable
+from accel.shm import SharedCounters
 from core.access.answers import Answers
 from core.access.loader import FRESH_MS, SessionLoader
 from core.access.nodes import Nodes
 from core.access.quota import QuotaKeeper
 from core.access.rates import RateKeeper, RateSettings
+from core.analytics.service import Analytics
 from core.errors.messages import overrides_of, with_overrides
 from core.findings import Finding
 from core.sessions.keyspace import KeySpace
@@ -31,8 +33,9 @@ class Services:
     """One per worker. start() begins to talk to the store, which may be away; close() finishes what is pending."""
 
     def __init__(
-        self, config: Any, limits: LimitTable, *, leader: bool, node_id: str, socket_path: str, request_reload: Any
-    ) -> None:
+        self, config: Any, limits: LimitTable, shared: SharedCounters, *, leader: bool, node_id: str, socket_path: str,
+        request_reload: Any,
+    ) -> None:  # fmt: skip
         """leader: this worker speaks for the node; request_reload: asks the master, returns an error text or ""."""
         self.store: Store = open_store(StoreSettings.from_config(config, socket=socket_path))
         self.limits = limits
@@ -45,13 +48,15 @@ class Services:
         self.rates = RateKeeper(self.store, self.answers, RateSettings.from_config(config))
         self.nodes = Nodes(self.store, self.signer, limits, leader=leader, node_id=node_id)
         self.policies = Policies()
+        records = open_store(StoreSettings.from_config(config, "analytics_storage", socket_path))
+        self.analytics = Analytics(config, records, self.keyspace, shared)
         self._request_reload = request_reload
         self._listens = not config.suppress_redis_signal_reload
         self._reloads: set[asyncio.Task[Any]] = set()
 
     async def start(self) -> None:
         """Connect in the background; requests that need the store meanwhile are refused."""
-        await self.store.start()
+        await asyncio.gather(self.store.start(), self.analytics.start())
         self.quota.start()
         if self._listens:
             self.sessions.heard(False)
@@ -69,6 +74,7 @@ class Services:
         self.sessions.configure(config, policies)
         self.rates.settings = RateSettings.from_config(config)
         self.nodes.configure(config)
+        findings += self.analytics.configure(config)
         return findings
 
     def counters(self) -> dict[int, int]:
@@ -90,6 +96,7 @@ class Services:
             shm.G_RATE_ASKED: self.rates.asked,
             shm.G_RATE_WAITED: self.rates.waited,
             shm.G_NOTIFICATIONS_REFUSED: self.signer.refused,
+            **self.analytics.counters(),
         }
 
     def gauges(self) -> dict[int, int]:
@@ -103,7 +110,7 @@ class Services:
 
     async def close(self, grace: float) -> None:
         self.nodes.close()
-        await self.quota.close(grace)
+        await asyncio.gather(self.quota.close(grace), self.analytics.close(grace))
         await self.store.close()
 
     # -- notifications -------------------------------------------------------------------

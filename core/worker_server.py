@@ -96,7 +96,7 @@ class WorkerServer:
         """limits: the node's counters; node_id: how this node calls itself to others; socket_path: of the embedded store."""
         loop = asyncio.get_running_loop()
         self.services = Services(
-            config, limits, leader=ctx.slot == 0, node_id=node_id, socket_path=socket_path,
+            config, limits, ctx.counters, leader=ctx.slot == 0, node_id=node_id, socket_path=socket_path,
             request_reload=ctx.request_reload,
         )  # fmt: skip
         self._loop = loop
@@ -106,6 +106,7 @@ class WorkerServer:
         # With a port of its own for control, that port serves no API and the main port no control path.
         self.control = Gateway(loop, ctx.region, pages.render, log, None, settings(config)) \
             if "control" in ctx.sockets else self.main  # fmt: skip
+        self.main.recorder = self.services.analytics.recorder
         self._names: dict[str, str] = {}
         self._builder = PlanBuilder(self.main, ctx.counters, self.services)
         services = self.services
@@ -120,6 +121,7 @@ class WorkerServer:
             on_key_changed=services.sessions.changed,
             fire=lambda name, meta: None,
             flush_counts=services.quota.report,
+            health=services.analytics.health_of,
             trace=self._trace,
         )
         self._tracer = Tracer(ctx.region, pages.render, services, lambda: settings(self.admin.config))

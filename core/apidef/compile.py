@@ -14,6 +14,7 @@ from core.apidef.edits import header_edits, timeouts
 from core.apidef.gate import gate_entries, path_rates
 from core.apidef.loops import resolve_loops
 from core.apidef.options import CompileOptions
+from core.apidef.recording import recording
 from core.apidef.snapshot import Snapshot
 from core.apidef.specs import PlanSpec, RefuseSpec, TargetSpec, TransportSpec
 from core.apidef.versions import LOCATIONS, Selector, Version, selector, unsupported, versions
@@ -110,6 +111,7 @@ def compile_definition(
         disable_quota=text("disable_quota", False),
         api_rate=access.api_rate(definition),
         events=access.events_text(definition),
+        recording=recording(definition),
         not_versioned=chooser is None or bool(chooser.children),
     )
     if chooser is None or chooser.children or chooser.own_name:

@@ -228,15 +228,8 @@ API_FEATURES: tuple[Feature, ...] = (
         "analytics plugin",
         "analytics_plugin",
         "warn",
-        "no analytics are written",
+        "records are written as they are",
         _at("analytics_plugin.enable"),
-    ),
-    Feature(
-        "detailed recording",
-        "enable_detailed_recording",
-        "warn",
-        "no analytics are written",
-        _at("enable_detailed_recording"),
     ),
     Feature(
         "server certificates",
@@ -275,10 +268,6 @@ VERSION_FEATURES: tuple[Feature, ...] = (
     *(
         Feature(f"{name}", f"extended_paths.{name}", "warn", "every request goes upstream", _entries(name))
         for name in ("cache", "advance_cache_config")
-    ),
-    *(
-        Feature(f"{name}", f"extended_paths.{name}", "warn", "no analytics are written", _entries(name))
-        for name in ("track_endpoints", "do_not_track_endpoints")
     ),
 )
 

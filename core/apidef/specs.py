@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from core.apidef.gate import GateEntry, PathRate
+    from core.apidef.recording import RecordingSpec
     from core.apidef.versions import Selector
 
 RefuseKind = Literal["status", "text", "unsupported"]
@@ -94,7 +95,8 @@ class PlanSpec:
     clients together, (requests, seconds), ``path_rates`` those of single paths. ``events`` is the JSON text of
     ``event_handlers``, "" without. ``version`` is the name of the version that this is; with a ``selector`` requests
     choose among ``versions``, (key, spec) pairs of the same API. ``expires`` is the unix time from which a version is
-    refused, None for never. ``gate`` holds the path lists.
+    refused, None for never. ``gate`` holds the path lists. ``recording`` says what is unusual
+    about the records of its requests, None for nothing.
     """
 
     file: str
@@ -136,3 +138,4 @@ class PlanSpec:
     versions: tuple[tuple[str, PlanSpec], ...] = ()
     gate: tuple[GateEntry, ...] = ()
     path_rates: tuple[PathRate, ...] = ()
+    recording: RecordingSpec | None = None

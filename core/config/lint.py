@@ -7,6 +7,7 @@ import ssl
 from collections.abc import Mapping
 from pathlib import Path
 
+from core.analytics.settings import findings as analytics_findings
 from core.config.load import Config, ConfigError, load
 from core.config.table import options
 from core.errors.pages import ErrorPages
@@ -29,6 +30,7 @@ def lint(path: str | None, environ: Mapping[str, str]) -> tuple[Config | None, l
     found += _certificates(config, file)
     found += check_stores(config, file)
     found += _risks(config, file)
+    found += analytics_findings(config, file)
     return config, found
 
 

@@ -36,6 +36,8 @@ ENVIRONMENT = {
         for section in ("storage", "analytics_storage", "cache_storage", "rate_limiter_storage")
         for name in ("max_idle", "max_active")
     },
+    "analytics_config.geo_ip_db_path": "ANALYTICSCONFIG_GEOIPDBLOCATION",
+    "analytics_config.normalise_urls.custom_patterns": "ANALYTICSCONFIG_NORMALISEURLS_CUSTOM",
     "max_idle_connections": "MAXIDLECONNS",
     "max_idle_connections_per_host": "MAXIDLECONNSPERHOST",
     "proxy_ssl_ciphers": "PROXYSSLCIPHERSUITES",

@@ -7,7 +7,7 @@ TEXT = """
 db_app_conf_options.connection_string | str |  | restart | ignored | Address of the Dashboard.
 db_app_conf_options.connection_timeout | int |  | restart | ignored | Seconds to connect to the Dashboard.
 db_app_conf_options.node_is_segmented | bool |  | restart | ignored | Load only APIs with the tags of this node from the Dashboard.
-db_app_conf_options.tags | [str] |  | restart | ignored | Tags of this node for the Dashboard.
+db_app_conf_options.tags | [str] |  | swap | used | Tags of this node: of all its analytics records. Definitions are loaded whatever their tags.
 use_db_app_configs | bool |  | restart | ignored | Load definitions from the Dashboard instead of app_path.
 disable_dashboard_zeroconf | bool |  | restart | ignored | Do not look for a Dashboard by itself.
 management_node | bool |  | restart | ignored | Do not take part in rate limiting.

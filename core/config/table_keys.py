@@ -31,7 +31,7 @@ enable_non_transactional_rate_limiter | bool |  | swap | accepted | Use a pipeli
 enable_rate_limit_smoothing | bool |  | swap | accepted | Let limits grow and shrink step by step.
 rate_limit_response_headers | str |  | swap | accepted | What X-RateLimit headers report.
 enforce_org_quotas | bool |  | swap | accepted | Enforce quotas of organisations.
-enforce_org_data_age | bool |  | swap | accepted | Let analytics of an organisation expire.
-enforce_org_data_detail_logging | bool |  | swap | accepted | Record details where the organisation asks for it.
+enforce_org_data_age | bool |  | swap | used | Records expire as their organisation's session says (data_expires).
+enforce_org_data_detail_logging | bool |  | swap | used | Record the wire text where the organisation's session asks for it.
 experimental_process_org_off_thread | bool |  | swap | accepted | Check organisations off the request's way.
 """

@@ -29,7 +29,7 @@ http_server_options.skip_url_cleaning | bool | false | swap | used | Do not redi
 http_server_options.skip_target_path_escaping | bool | false | swap | used | Send the path upstream byte for byte, without percent-encoding punctuation.
 http_server_options.max_request_body_size | int | 0 | swap | used | Bytes of a request body; more is answered with 413; 0 means no limit.
 http_server_options.max_response_body_size | int | 0 | swap | accepted | Bytes of a response body that has to be held.
-http_server_options.xff_depth | int | 0 | swap | accepted | Which entry of X-Forwarded-For is the client: 0 the first, n the n-th from the right.
+http_server_options.xff_depth | int | 0 | swap | used | Which entry of X-Forwarded-For is the client: 0 the first, n the n-th from the right.
 proxy_ssl_insecure_skip_verify | bool | false | swap | used | Do not verify upstreams' certificates.
 proxy_ssl_min_version | int=0,769,770,771,772 | 0 | swap | used | Lowest TLS version towards upstreams; 0 means 1.2.
 proxy_ssl_max_version | int=0,769,770,771,772 | 0 | swap | used | Highest TLS version towards upstreams; 0 means 1.3.

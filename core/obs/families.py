@@ -115,4 +115,11 @@ FAMILIES = (
         "Notifications with a wrong signature.",
         "G_NOTIFICATIONS_REFUSED",
     ),
+    Family("preforge_analytics_records_total", "counter", "Analytics records written to the store.", "G_RECORDS"),
+    Family(
+        "preforge_analytics_retries_total",
+        "counter",
+        "Batches of analytics records that the store did not take; they are written again.",
+        "G_RECORD_RETRIES",
+    ),
 )
