@@ -76,6 +76,10 @@ cpdef enum:
     G_RATE_ASKED = 45
     G_RATE_WAITED = 46
     G_NOTIFICATIONS_REFUSED = 47
+    G_EVENTS_FIRED = 50
+    G_HOOKS_SENT = 51
+    G_HOOKS_FAILED = 52
+    G_HOOKS_SUPPRESSED = 53
     # bounds that were hit
     B_CONNECTIONS = 64
     B_HEAD_BYTES = 65
@@ -95,6 +99,7 @@ cpdef enum:
     B_UPSTREAM_HEAD = 79
     B_PIPELINE = 80
     B_API_ROWS = 81                 # counted by SharedCounters.row_for(), in the header
+    B_EVENTS = 83
     # messages that were refused
     R_BAD_REQUEST = 96              # 400
     R_NOT_IMPLEMENTED = 97          # 501

@@ -17,6 +17,7 @@ from core.access.nodes import Nodes
 from core.access.quota import QuotaKeeper
 from core.access.rates import RateKeeper, RateSettings
 from core.errors.messages import overrides_of, with_overrides
+from core.events.hub import ApiEvents, EventHub
 from core.findings import Finding
 from core.sessions.keyspace import KeySpace
 from core.sessions.notifications import CHANNEL, Notification, Signer
@@ -38,6 +39,7 @@ class Services:
         self.limits = limits
         self.signer = Signer.from_config(config)
         self.keyspace = KeySpace(self.store, config, self.signer)
+        self.events = EventHub(self.store, config)
         self.answers = Answers(self.fire)
         self.cache = KeyCache(config.preforge.sessions.max_cached, FRESH_MS)
         self.sessions = SessionLoader(self.keyspace, self.cache, self.answers)
@@ -58,13 +60,14 @@ class Services:
             self.store.subscribe(CHANNEL, self._notified, self.sessions.heard)
         self.nodes.start()
 
-    def configure(self, config: Any, policies: Policies, handlers: Mapping[str, Any]) -> list[Finding]:
+    def configure(self, config: Any, policies: Policies, handlers: Mapping[str, ApiEvents]) -> list[Finding]:
         """Take another configuration. handlers: api_id -> its event_handlers."""
         findings: list[Finding] = []
         overrides = overrides_of(config.override_messages, "tyk.conf", findings)
         messages, found = with_overrides(overrides, "tyk.conf")
         findings += found
         self.answers.configure(messages)
+        findings += self.events.configure(config, handlers)
         self.policies = policies
         self.sessions.configure(config, policies)
         self.rates.settings = RateSettings.from_config(config)
@@ -90,6 +93,11 @@ class Services:
             shm.G_RATE_ASKED: self.rates.asked,
             shm.G_RATE_WAITED: self.rates.waited,
             shm.G_NOTIFICATIONS_REFUSED: self.signer.refused,
+            shm.G_EVENTS_FIRED: self.events.fired,
+            shm.G_HOOKS_SENT: self.events.sender.sent,
+            shm.G_HOOKS_FAILED: self.events.sender.failed,
+            shm.G_HOOKS_SUPPRESSED: self.events.sender.suppressed,
+            shm.B_EVENTS: self.events.sender.dropped,
         }
 
     def gauges(self) -> dict[int, int]:
@@ -103,7 +111,9 @@ class Services:
 
     async def close(self, grace: float) -> None:
         self.nodes.close()
+        hooks = asyncio.ensure_future(self.events.close(grace))
         await self.quota.close(grace)
+        await hooks
         await self.store.close()
 
     # -- notifications -------------------------------------------------------------------
@@ -130,4 +140,5 @@ class Services:
 
     def fire(self, name: str, x: Exchange, message: str, more: Mapping[str, Any]) -> None:
         """Fire an event about a request."""
-        log.debug("%s at %s: %s", name, x.plan.api_id.decode(), message)
+        key = x.key.token.decode("utf-8", "replace") if x.key is not None else ""
+        self.events.request(name, x, message, key, more)

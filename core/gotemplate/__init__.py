@@ -3,5 +3,8 @@
 from core.gotemplate.errors import FunctionError, TemplateError
 from core.gotemplate.functions import BUILTINS, Function, Functions
 from core.gotemplate.template import Limits, Mode, Template, parse
+from core.gotemplate.values import Record
 
-__all__ = ["BUILTINS", "Function", "FunctionError", "Functions", "Limits", "Mode", "Template", "TemplateError", "parse"]
+__all__ = [
+    "BUILTINS", "Function", "FunctionError", "Functions", "Limits", "Mode", "Record", "Template", "TemplateError", "parse",
+]  # fmt: skip

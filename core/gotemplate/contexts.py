@@ -76,9 +76,17 @@ class JsonTextMode(XmlMode):
         return escapers.json_inside, context
 
 
+class HtmlJsonMode(XmlMode):
+    """For a JSON document whose values are escaped for HTML, as web hooks have them."""
+
+    def at_value(self, context: Hashable) -> tuple[Escaper, Hashable]:
+        return escapers.html_json, context
+
+
 MODES: Mapping[str, EscapingMode] = {
     "html": HtmlMode(),
     "xml": XmlMode(),
     "json": JsonMode(),
     "json-text": JsonTextMode(),
+    "html-json": HtmlJsonMode(),
 }

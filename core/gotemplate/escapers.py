@@ -95,6 +95,11 @@ def json_inside(value: Any) -> str:
     return json.dumps(well_formed(found), ensure_ascii=False)[1:-1].translate(_JSON)
 
 
+def html_json(value: Any) -> str:
+    """HTML inside of a JSON string. html/template alone leaves backslashes and control characters, which end the JSON."""
+    return json.dumps(well_formed(html_text(value)), ensure_ascii=False)[1:-1]
+
+
 def json_value(value: Any) -> str:
     """A JSON value: numbers, lists and maps as such, everything else as a string."""
     if value is MISSING:

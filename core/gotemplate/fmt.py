@@ -55,7 +55,7 @@ def sprintf(form: str, values: Sequence[Any]) -> str:
             return None
         return value
 
-    for match in iter(lambda: _VERB.search(form, at), None):
+    while (match := _VERB.search(form, at)) is not None:
         parts.append(form[at : match.start()])
         at = match.end()
         flags, width_text, point, precision_text, chosen, verb = match.groups()

@@ -14,7 +14,7 @@ from core.gotemplate.nodes import Node
 from core.gotemplate.parser import Parser
 from core.gotemplate.weave import weave
 
-Mode = Literal["text", "html", "xml", "json", "json-text"]
+Mode = Literal["text", "html", "xml", "json", "json-text", "html-json"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ def parse(
 
     mode: what values are escaped for. "text" escapes nothing; "html" escapes for the place in the page where the value
     stands, as html/template does; "xml" for text and attributes; "json" writes whole values outside of strings and escapes
-    inside of them; "json-text" escapes as inside of a JSON string everywhere.
+    inside of them; "json-text" escapes as inside of a JSON string everywhere; "html-json" does so after escaping for HTML.
     """
     source = Source(name, text)
     parser = Parser(source, functions)
