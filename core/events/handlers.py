@@ -72,8 +72,9 @@ class HandlerReader:
             return LogHandler(prefix)
         if name == "eh_web_hook_handler":
             return self.web_hook(meta, file, f"{path}.handler_meta")
-        if name in _LATER:
-            self._error(file, f"{path}.handler_name", f"{_LATER[name]} are not supported by this build")
+        later = _LATER.get(name) if isinstance(name, str) else None
+        if later is not None:
+            self._error(file, f"{path}.handler_name", f"{later} are not supported by this build")
         else:
             expected = ", ".join((*_KNOWN, *_LATER))
             self._error(file, f"{path}.handler_name", f"unknown handler {name!r}, expected one of {expected}")
@@ -122,7 +123,10 @@ class HandlerReader:
         return text
 
     def _headers(self, value: Any, file: str, path: str) -> dict[str, str] | None:
-        headers = self._map(value, file, path, "an object of names and texts")
+        if value is not None and not isinstance(value, dict):
+            self._error(file, path, "expected an object of names and texts")
+            return None
+        headers: dict[str, str] = value or {}
         for name, text in headers.items():
             if not isinstance(text, str) or _VALUE.fullmatch(text) is None:
                 self._error(file, f"{path}[{name!r}]", "expected a text that a header can carry")

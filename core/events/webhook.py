@@ -33,7 +33,10 @@ class WebHook:
     def checksum(self, body: bytes) -> str:
         """What stands for a request in the store: MD5 of its text, the same that Tyk writes there."""
         parts = urlsplit(self.target)
-        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        # Not from parts: Go keeps a "?" with nothing behind it.
+        target = self.target.partition("#")[0].partition(f"//{parts.netloc}")[2]
+        if not target.startswith("/"):
+            target = f"/{target}"
         head = f"{self.method} {target} HTTP/1.1\r\nHost: {_host(parts.netloc)}\r\nUser-Agent: {SUMMED_AGENT}\r\n"
         if body or self.method in ("POST", "PUT", "PATCH"):
             head += f"Content-Length: {len(body)}\r\n"
