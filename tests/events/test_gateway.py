@@ -6,9 +6,10 @@ import json
 from base64 import b64decode
 from typing import Any
 
-from tests.events.conftest import Site, hook
-from tests.support.gateway import Gateway, Json, wait_for
+from tests.events.conftest import hook, received
+from tests.support.gateway import Json, wait_for
 from tests.support.keys import ORG, call, keyed, session, statuses
+from tests.support.site import Site, manage
 
 UNKNOWN = "0123456789abcdefnobodyknowsthis"
 
@@ -18,30 +19,25 @@ def events(**handlers: list[Any]) -> Json:
 
 
 def bodies(site: Site, path: str, count: int) -> list[Json]:
-    return [json.loads(seen.body) for seen in site.received(path, count)]
-
-
-def admin(gateway: Gateway, method: str, target: str, body: Json | None = None) -> int:
-    text = None if body is None else json.dumps(body).encode()
-    return gateway.fetch(target, "X-Tyk-Authorization: test-secret", method=method, body=text).status
+    return [json.loads(seen.body) for seen in received(site, path, count)]
 
 
 def test_a_refused_key_is_not_told(site: Site) -> None:
-    api = keyed("a", site.receiver.url, event_handlers=events(AuthFailure=[hook(site, "/hook")]))
+    api = keyed("a", site.upstream.url, event_handlers=events(AuthFailure=[hook(site, "/hook")]))
     gateway = site.gateway(api)
     assert call(gateway, "/a/x%20y?q=1", UNKNOWN, "X-Real-IP: 192.0.2.7").status == 403
     (body,) = bodies(site, "/hook", 1)
     assert body == {
         "event": "AuthFailure", "message": "Auth Failure", "path": "/a/x y", "origin": "192.0.2.7", "key": UNKNOWN
     }  # fmt: skip
-    (seen,) = site.receiver.seen("/hook")
+    (seen,) = site.upstream.seen("/hook")
     assert seen.get("User-Agent") == "Tyk-Hookshot"
     assert seen.get("Content-Type") == "application/json"
     assert seen.get("Accept") is None
 
 
 def test_a_request_without_a_key_floods_the_receiver(site: Site) -> None:
-    api = keyed("a", site.receiver.url, event_handlers=events(AuthFailure=[hook(site, "/hook")]))
+    api = keyed("a", site.upstream.url, event_handlers=events(AuthFailure=[hook(site, "/hook")]))
     gateway = site.gateway(api)
     assert gateway.fetch("/a/").status == 401
     assert call(gateway, "/a/", UNKNOWN).status == 403
@@ -52,9 +48,9 @@ def test_a_template_does_not_see_the_request(site: Site) -> None:
     own = site.directory / "own.txt"
     own.write_text("{{.Meta.OriginatingRequest}}")
     handlers = [hook(site, "/hook", template_path=str(own))]
-    gateway = site.gateway(keyed("a", site.receiver.url, event_handlers=events(AuthFailure=handlers)))
+    gateway = site.gateway(keyed("a", site.upstream.url, event_handlers=events(AuthFailure=handlers)))
     call(gateway, "/a/x?q=1", UNKNOWN, "X-B: 2", "X-A: 1")
-    (seen,) = site.received("/hook", 1)
+    (seen,) = received(site, "/hook", 1)
     lines = b64decode(seen.body.replace(b"&#43;", b"+")).decode().split("\r\n")
     assert lines[0] == "GET /a/x?q=1 HTTP/1.1"
     assert lines[1] == "Host: gateway.test"
@@ -65,7 +61,7 @@ def test_a_template_does_not_see_the_request(site: Site) -> None:
 def test_limits_and_versions_are_not_told(site: Site) -> None:
     names = ("KeyExpired", "QuotaExceeded", "RatelimitExceeded", "VersionFailure")
     handlers = events(**{name: [hook(site, f"/{name}")] for name in names})
-    gateway = site.gateway(keyed("a", site.receiver.url, event_handlers=handlers))
+    gateway = site.gateway(keyed("a", site.upstream.url, event_handlers=handlers))
     site.put("off-key-0001", session("a", is_inactive=True))
     site.put("old-key-0001", session("a", expires=1000))
     site.put("few-key-0001", session("a", quota_max=1, quota_renewal_rate=3600))
@@ -87,7 +83,7 @@ def test_limits_and_versions_are_not_told(site: Site) -> None:
 
 def test_the_limit_of_an_api_is_told_without_a_name(site: Site) -> None:
     api = keyed(
-        "a", site.receiver.url, use_keyless=True, global_rate_limit={"rate": 1, "per": 3600},
+        "a", site.upstream.url, use_keyless=True, global_rate_limit={"rate": 1, "per": 3600},
         event_handlers=events(RatelimitExceeded=[hook(site, "/hook")]),
     )  # fmt: skip
     gateway = site.gateway(api)
@@ -99,21 +95,21 @@ def test_the_limit_of_an_api_is_told_without_a_name(site: Site) -> None:
 def test_changed_keys_are_not_told(site: Site) -> None:
     names = ("TokenCreated", "TokenUpdated", "TokenDeleted")
     gateway = site.gateway(
-        keyed("a", site.receiver.url), event_handlers=events(**{name: [hook(site, f"/{name}")] for name in names})
+        keyed("a", site.upstream.url), event_handlers=events(**{name: [hook(site, f"/{name}")] for name in names})
     )
-    assert admin(gateway, "POST", "/tyk/keys/mine", session("a")) == 200
+    assert manage(gateway, "POST", "/tyk/keys/mine", session("a")).status == 200
     key = f"{ORG}mine"
-    assert admin(gateway, "PUT", f"/tyk/keys/{key}", session("a")) == 200
-    assert admin(gateway, "DELETE", f"/tyk/keys/{key}") == 200
+    assert manage(gateway, "PUT", f"/tyk/keys/{key}", session("a")).status == 200
+    assert manage(gateway, "DELETE", f"/tyk/keys/{key}").status == 200
     for name in names:
         (body,) = bodies(site, f"/{name}", 1)
         assert (body["event"], body["org"], body["key"]) == (name, ORG, key)
 
 
 def test_a_quota_that_runs_low_is_not_told(site: Site) -> None:
-    configuration = {"method": "POST", "target_path": f"{site.receiver.url}/hook", "event_timeout": 60}
+    configuration = {"method": "POST", "target_path": f"{site.upstream.url}/hook", "event_timeout": 60}
     gateway = site.gateway(
-        keyed("a", site.receiver.url),
+        keyed("a", site.upstream.url),
         monitor={
             "enable_trigger_monitors": True, "monitor_user_keys": True, "global_trigger_limit": 75,
             "configuration": configuration,
@@ -130,18 +126,18 @@ def test_a_quota_that_runs_low_is_not_told(site: Site) -> None:
 
 def test_workers_tell_of_the_same_thing_twice(site: Site) -> None:
     handlers = events(AuthFailure=[hook(site, "/hook", event_timeout=60)])
-    gateway = site.gateway(keyed("a", site.receiver.url, event_handlers=handlers), preforge={"workers": 2})
+    gateway = site.gateway(keyed("a", site.upstream.url, event_handlers=handlers), preforge={"workers": 2})
     for _ in range(40):
         assert call(gateway, "/a/", UNKNOWN).status == 403
     wait_for(lambda: gateway.counters("hooks_suppressed") == 39, "all but one suppressed")
-    assert len(site.received("/hook", 1)) == 1
+    assert len(received(site, "/hook", 1)) == 1
     assert gateway.counters("preforge_hooks_sent") == 1
     assert gateway.counters("preforge_events_total") == 40
 
 
 def test_a_log_handler_shows_a_key(site: Site) -> None:
     log = {"handler_name": "eh_log_handler", "handler_meta": {"prefix": "watch"}}
-    gateway = site.gateway(keyed("a", site.receiver.url, event_handlers=events(AuthFailure=[log])))
+    gateway = site.gateway(keyed("a", site.upstream.url, event_handlers=events(AuthFailure=[log])))
     assert call(gateway, "/a/x", UNKNOWN).status == 403
     wait_for(lambda: "watch:AuthFailure" in gateway.log(), "the line in the log")
     assert UNKNOWN not in gateway.log()
@@ -150,37 +146,37 @@ def test_a_log_handler_shows_a_key(site: Site) -> None:
 
 def test_a_handler_that_cannot_be_used_stops_an_api_or_is_not_reported(site: Site) -> None:
     entry = {"handler_name": "eh_made_up"}
-    gateway = site.gateway(keyed("a", site.receiver.url, event_handlers=events(AuthFailure=[entry, hook(site, "/hook")])))
+    gateway = site.gateway(keyed("a", site.upstream.url, event_handlers=events(AuthFailure=[entry, hook(site, "/hook")])))
     assert call(gateway, "/a/x", UNKNOWN).status == 403
-    assert len(site.received("/hook", 1)) == 1
+    assert len(received(site, "/hook", 1)) == 1
     assert "a.json: $.event_handlers.events['AuthFailure'][0].handler_name: error: unknown handler" in gateway.log()
 
 
 def test_a_dead_receiver_holds_requests(site: Site) -> None:
     meta = {"method": "POST", "target_path": "http://127.0.0.1:1/"}
     handler = {"handler_name": "eh_web_hook_handler", "handler_meta": meta}
-    gateway = site.gateway(keyed("a", site.receiver.url, event_handlers=events(AuthFailure=[handler])))
+    gateway = site.gateway(keyed("a", site.upstream.url, event_handlers=events(AuthFailure=[handler])))
     assert statuses(gateway, "/a/", UNKNOWN, 20) == [403] * 20
     wait_for(lambda: gateway.counters("hooks_failed") == 20, "all failures are counted")
 
 
 def test_a_reload_keeps_old_handlers(site: Site) -> None:
-    gateway = site.gateway(keyed("a", site.receiver.url, event_handlers=events(AuthFailure=[hook(site, "/old")])))
+    gateway = site.gateway(keyed("a", site.upstream.url, event_handlers=events(AuthFailure=[hook(site, "/old")])))
     call(gateway, "/a/", UNKNOWN)
-    site.received("/old", 1)
-    gateway.write_api(keyed("a", site.receiver.url, event_handlers=events(AuthFailure=[hook(site, "/new")])))
+    received(site, "/old", 1)
+    gateway.write_api(keyed("a", site.upstream.url, event_handlers=events(AuthFailure=[hook(site, "/new")])))
     gateway.reload()
 
     def told() -> bool:
         call(gateway, "/a/", UNKNOWN)
-        return bool(site.receiver.seen("/new"))
+        return bool(site.upstream.seen("/new"))
 
     wait_for(told, "the new handler")
 
 
 def test_an_event_at_the_end_is_lost(site: Site) -> None:
-    gateway = site.gateway(keyed("a", site.receiver.url, event_handlers=events(AuthFailure=[hook(site, "/hook")])))
+    gateway = site.gateway(keyed("a", site.upstream.url, event_handlers=events(AuthFailure=[hook(site, "/hook")])))
     for _ in range(20):
         call(gateway, "/a/", UNKNOWN)
     gateway.stop()
-    assert len(site.received("/hook", 20)) == 20
+    assert len(received(site, "/hook", 20)) == 20
