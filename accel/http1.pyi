@@ -227,6 +227,7 @@ class Target:
 class Plan:
     api_id: bytes
     name: bytes
+    org_id: bytes
     targets: list[Target]
     steps: list[Any]
     versions: dict[str, Plan] | None

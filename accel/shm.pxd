@@ -78,6 +78,10 @@ cpdef enum:
     G_NOTIFICATIONS_REFUSED = 47
     G_RECORDS = 48          # analytics records written to the store
     G_RECORD_RETRIES = 49   # batches of records that the store did not take
+    G_EVENTS_FIRED = 50
+    G_HOOKS_SENT = 51
+    G_HOOKS_FAILED = 52
+    G_HOOKS_SUPPRESSED = 53
     # bounds that were hit
     B_CONNECTIONS = 64
     B_HEAD_BYTES = 65
@@ -98,6 +102,7 @@ cpdef enum:
     B_PIPELINE = 80
     B_RECORDS = 82                  # analytics records dropped
     B_API_ROWS = 81                 # counted by SharedCounters.row_for(), in the header
+    B_EVENTS = 83
     # messages that were refused
     R_BAD_REQUEST = 96              # 400
     R_NOT_IMPLEMENTED = 97          # 501

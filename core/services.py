@@ -19,6 +19,7 @@ from core.access.quota import QuotaKeeper
 from core.access.rates import RateKeeper, RateSettings
 from core.analytics.service import Analytics
 from core.errors.messages import overrides_of, with_overrides
+from core.events.hub import ApiEvents, EventHub
 from core.findings import Finding
 from core.sessions.keyspace import KeySpace
 from core.sessions.notifications import CHANNEL, Notification, Signer
@@ -41,6 +42,7 @@ class Services:
         self.limits = limits
         self.signer = Signer.from_config(config)
         self.keyspace = KeySpace(self.store, config, self.signer)
+        self.events = EventHub(self.store, config)
         self.answers = Answers(self.fire)
         self.cache = KeyCache(config.preforge.sessions.max_cached, FRESH_MS)
         self.sessions = SessionLoader(self.keyspace, self.cache, self.answers)
@@ -63,13 +65,14 @@ class Services:
             self.store.subscribe(CHANNEL, self._notified, self.sessions.heard)
         self.nodes.start()
 
-    def configure(self, config: Any, policies: Policies, handlers: Mapping[str, Any]) -> list[Finding]:
+    def configure(self, config: Any, policies: Policies, handlers: Mapping[str, ApiEvents]) -> list[Finding]:
         """Take another configuration. handlers: api_id -> its event_handlers."""
         findings: list[Finding] = []
         overrides = overrides_of(config.override_messages, "tyk.conf", findings)
         messages, found = with_overrides(overrides, "tyk.conf")
         findings += found
         self.answers.configure(messages)
+        findings += self.events.configure(config, handlers)
         self.policies = policies
         self.sessions.configure(config, policies)
         self.rates.settings = RateSettings.from_config(config)
@@ -97,6 +100,11 @@ class Services:
             shm.G_RATE_WAITED: self.rates.waited,
             shm.G_NOTIFICATIONS_REFUSED: self.signer.refused,
             **self.analytics.counters(),
+            shm.G_EVENTS_FIRED: self.events.fired,
+            shm.G_HOOKS_SENT: self.events.sender.sent,
+            shm.G_HOOKS_FAILED: self.events.sender.failed,
+            shm.G_HOOKS_SUPPRESSED: self.events.sender.suppressed,
+            shm.B_EVENTS: self.events.sender.dropped,
         }
 
     def gauges(self) -> dict[int, int]:
@@ -110,7 +118,7 @@ class Services:
 
     async def close(self, grace: float) -> None:
         self.nodes.close()
-        await asyncio.gather(self.quota.close(grace), self.analytics.close(grace))
+        await asyncio.gather(self.quota.close(grace), self.analytics.close(grace), self.events.close(grace))
         await self.store.close()
 
     # -- notifications -------------------------------------------------------------------
@@ -137,4 +145,5 @@ class Services:
 
     def fire(self, name: str, x: Exchange, message: str, more: Mapping[str, Any]) -> None:
         """Fire an event about a request."""
-        log.debug("%s at %s: %s", name, x.plan.api_id.decode(), message)
+        key = x.key.token.decode("utf-8", "replace") if x.key is not None else ""
+        self.events.request(name, x, message, key, more)

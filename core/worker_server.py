@@ -19,6 +19,7 @@ from core.apidef.snapshot import Snapshot
 from core.apidef.specs import PlanSpec
 from core.controls import Controls
 from core.errors.pages import ErrorPages
+from core.events.hub import ApiEvents
 from core.findings import Finding
 from core.gateway import product_version
 from core.obs.access import select_fields
@@ -119,7 +120,7 @@ class WorkerServer:
             request_reload=ctx.request_reload,
             publish=services.publish,
             on_key_changed=services.sessions.changed,
-            fire=lambda name, meta: None,
+            fire=services.events.fire_system,
             flush_counts=services.quota.report,
             health=services.analytics.health_of,
             trace=self._trace,
@@ -167,7 +168,9 @@ class WorkerServer:
     ) -> list[Finding]:
         """Use a configuration and definitions from the next request on. Returns what could not be used."""
         self.admin.config, self.admin.policies, self.admin.apis = config, policies, LoadedApis(snapshot)
-        handlers = {spec.api_id: json.loads(spec.events) for spec in specs if spec.events}
+        handlers = {
+            spec.api_id: ApiEvents(spec.file, json.loads(spec.events)["events"]) for spec in specs if spec.events
+        }
         findings = self.services.configure(config, policies, handlers)
         built = self._builder.build(specs, config)
         built.findings[:0] = findings

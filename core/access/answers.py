@@ -27,7 +27,7 @@ KEY_EVENTS: Mapping[str, tuple[str, str, bytes]] = {
     "url": ("", "", b"AKI"),
 }
 
-# name of the event, exchange, event message, more fields
+# name of the event, exchange, event message, more fields; Key is that of the request unless it is among them
 Fire = Callable[[str, Exchange, str, Mapping[str, Any]], None]
 
 
@@ -52,9 +52,9 @@ class Answers:
         """No token was sent. No event belongs to it: anyone could fire it at will."""
         self._say(x, "auth.auth_field_missing")
 
-    def unknown_token(self, x: Exchange) -> None:
+    def unknown_token(self, x: Exchange, token: bytes) -> None:
         """The token stands for no session, or its policies cannot be applied."""
-        self._fire("AuthFailure", x, "Auth Failure", {})
+        self._fire("AuthFailure", x, "Auth Failure", {"Key": token.decode("utf-8", "replace")})
         self._say(x, "auth.key_not_found")
 
     def key_denied(self, x: Exchange, what: str, status: int, message: str) -> None:
@@ -77,7 +77,8 @@ class Answers:
         x.fail(429, RATE)
 
     def api_rate_limited(self, x: Exchange) -> None:
-        self._fire("RatelimitExceeded", x, "API Rate Limit Exceeded", {})
+        limiter = b"apilimiter-" + x.plan.org_id + x.plan.api_id
+        self._fire("RatelimitExceeded", x, "API Rate Limit Exceeded", {"Key": limiter.decode()})
         x.mark(b"RLT")
         x.fail(429, API_RATE)
 

@@ -80,7 +80,7 @@ class SessionLoader:
         serial = x.serial_number
         if len(token) <= self._min_length:
             self.unknown += 1
-            self._answers.unknown_token(x)
+            self._answers.unknown_token(x, token)
             return
         key = prefix + token
         try:
@@ -98,7 +98,7 @@ class SessionLoader:
             return
         if entry is None:
             self.unknown += 1
-            self._answers.unknown_token(x)
+            self._answers.unknown_token(x, token)
         else:
             x.key = entry
 

@@ -12,6 +12,7 @@ from accel.http1 import (
     KeyChecks,
     PathAnswer,
     PathRateLimit,
+    PyStep,
     Quota,
     RateLimit,
     Step,
@@ -46,7 +47,7 @@ class AccessSteps:
         """Take a configuration; returns what of it the steps depend on."""
         self._options = compile_options(config)
         self._hash_keys = config.hash_keys
-        return self._options, self._hash_keys, self._services.rates.settings
+        return self._options, self._hash_keys, self._services.rates.settings, self._services.events.monitor.keys
 
     def steps(self, spec: PlanSpec) -> list[Step]:
         """The steps of one API: authentication, key checks, limits, quota."""
@@ -77,6 +78,8 @@ class AccessSteps:
                 found.append(RateLimit(rates.blocked, rates.remote, always, threshold))
             if not spec.disable_quota:
                 found.append(Quota(services.quota.ask, services.quota.dirty))
+                if services.events.monitor.keys:
+                    found.append(PyStep(services.events.watch))
         if spec.api_rate is not None:
             rate, per = spec.api_rate
             key = "rate-limit-" + hash_key(f"apilimiter-{spec.org_id}{spec.api_id}", self._hash_keys)

@@ -23,7 +23,6 @@ regexp_cache_max_entries | int |  | restart | ignored | Regular expressions are 
 disable_regexp_cache_bound | bool |  | restart | ignored | Regular expressions are compiled once, at load.
 disable_auto_max_procs | bool |  | restart | ignored | Concerns the Go runtime.
 enable_http_profiler | bool |  | restart | ignored | Concerns the Go runtime.
-event_trigers_defunct | any |  | restart | ignored | Old form of event handlers.
 event_triggers_defunct | any |  | restart | ignored | Old form of event handlers.
 legacy_enable_allowance_countdown | bool |  | restart | ignored | Old form of rate limits.
 close_idle_connections | any |  | restart | ignored | Old option without effect.

@@ -122,4 +122,13 @@ FAMILIES = (
         "Batches of analytics records that the store did not take; they are written again.",
         "G_RECORD_RETRIES",
     ),
+    Family("preforge_events_total", "counter", "Events that a handler was told of.", "G_EVENTS_FIRED"),
+    Family("preforge_hooks_sent_total", "counter", "Web hooks that were answered with success.", "G_HOOKS_SENT"),
+    Family("preforge_hooks_failed_total", "counter", "Web hooks that could not be delivered.", "G_HOOKS_FAILED"),
+    Family(
+        "preforge_hooks_suppressed_total",
+        "counter",
+        "Web hooks that were left out because the same one was sent within event_timeout.",
+        "G_HOOKS_SUPPRESSED",
+    ),
 )

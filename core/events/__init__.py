@@ -1,0 +1,1 @@
+"""Events: what happened at a request or in the administration, and who is told of it."""

@@ -1,0 +1,107 @@
+"""Where events go in: finds the handlers, logs at once, and leaves web hooks to the sender."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from accel.http1 import Exchange
+from core.events.cooldown import Cooldown
+from core.events.event import KEY_EVENTS, TRIGGER, Event
+from core.events.handlers import HandlerReader, Handlers, LogHandler, system_events
+from core.events.monitor import MonitorSettings, reached, read_monitor, trigger_meta
+from core.events.request import request_meta
+from core.events.sender import Sender
+from core.events.settings import EventSettings, obfuscated
+from core.findings import Finding
+from core.store.client import Store
+
+log = logging.getLogger("preforge.events")
+
+
+@dataclass(frozen=True, slots=True)
+class ApiEvents:
+    """event_handlers of one API: the file of the definition, and its ``events``."""
+
+    file: str
+    events: Any
+
+
+class EventHub:
+    """One per worker, on its loop. fire and its like never block nor raise."""
+
+    def __init__(self, store: Store, config: Any) -> None:
+        self.settings = EventSettings.from_config(config)
+        self.fired = 0
+        self.sender = Sender(self.settings, Cooldown(store))
+        self.monitor = MonitorSettings()
+        self._system: Handlers = {}
+        self._apis: dict[str, Handlers] = {}
+
+    def configure(self, config: Any, apis: Mapping[str, ApiEvents]) -> list[Finding]:
+        """Take another configuration; events that wait keep the handlers they were fired for. apis: by api_id."""
+        self.settings = EventSettings.from_config(config)
+        reader = HandlerReader(self.settings)
+        self._system = system_events(reader, config.event_handlers, config.event_trigers_defunct)
+        self.monitor = read_monitor(config.monitor, reader)
+        found = {
+            api_id: reader.read(api.events, api.file, "$.event_handlers.events", fired=KEY_EVENTS)
+            for api_id, api in apis.items()
+        }
+        self._apis = {api_id: handlers for api_id, handlers in found.items() if handlers}
+        self.sender.configure(self.settings)
+        return reader.findings
+
+    def request(self, name: str, x: Exchange, message: str, key: str, more: Mapping[str, Any]) -> None:
+        """Fire an event about a request. key: the token; more: further fields, or others for those."""
+        api_id = x.plan.api_id.decode()
+        handlers = self._apis.get(api_id)
+        if handlers is None or name not in handlers:
+            return
+        meta = request_meta(x, message, key, self.settings.depth, self.settings.request_bytes)
+        self.fire(api_id, Event(name, {**meta, **more}, time.time()))
+
+    def fire(self, api_id: str, event: Event) -> None:
+        """Tell the handlers of an API of an event."""
+        self._tell(self._apis.get(api_id), event)
+
+    def fire_system(self, name: str, meta: Mapping[str, Any]) -> None:
+        """Tell the gateway's own handlers of an event."""
+        self._tell(self._system, Event(name, meta, time.time()))
+
+    def _tell(self, handlers: Handlers | None, event: Event) -> None:
+        if handlers is None or event.name not in handlers:
+            return
+        self.fired += 1
+        for handler in handlers[event.name]:
+            if isinstance(handler, LogHandler):
+                self._log(handler, event)
+            else:
+                self.sender.put(handler, event)
+
+    def _log(self, handler: LogHandler, event: Event) -> None:
+        meta = event.meta
+        key = obfuscated(str(meta.get("Key", "")), self.settings.log_keys)
+        message, path, origin = (str(meta.get(name, "")) for name in ("Message", "Path", "Origin"))
+        log.info("%s:%s: %s, path %r, origin %r, key %r", handler.prefix, event.name, message, path, origin, key)
+
+    def watch(self, x: Exchange) -> None:
+        """Look at the quota that a request was just counted in (monitor.monitor_user_keys); a step of the data path."""
+        monitor = self.monitor
+        grant = x.grant
+        if monitor.hook is None or grant is None or grant.quota is None:
+            return
+        session = grant.entry.session
+        found = reached(grant.quota.max, grant.quota.used, monitor.global_limit, session["monitor"]["trigger_limits"] or ())
+        if found is None:
+            return
+        self.fired += 1
+        meta = trigger_meta(session["org_id"], grant.entry.token.decode("utf-8", "replace"), *found)
+        self.sender.put(monitor.hook, Event(TRIGGER, meta, time.time()))
+
+    async def close(self, grace: float) -> None:
+        """Send what waits, for at most `grace` seconds."""
+        await self.sender.close(grace)

@@ -1,0 +1,58 @@
+"""What of tyk.conf concerns events."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from typing import Any
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+@dataclass(frozen=True, slots=True)
+class EventSettings:
+    """The bounds of ``preforge.events``, per worker.
+
+    max_queued: events that wait for one web hook host; per_target: requests to one host at a time; timeout: seconds of one
+    request; request_bytes: of the originating request; blocked: networks that no web hook is sent to; depth: xff_depth.
+    """
+
+    max_queued: int = 1000
+    per_target: int = 8
+    timeout: float = 30.0
+    request_bytes: int = 16384
+    blocked: tuple[Network, ...] = ()
+    depth: int = 0
+    log_keys: bool = False
+    template_path: str = ""
+
+    @classmethod
+    def from_config(cls, config: Any) -> EventSettings:
+        ours = config.preforge.events
+        return cls(
+            max_queued=max(1, ours.max_queued),
+            per_target=max(1, ours.max_concurrent_per_target),
+            timeout=max(0.1, float(ours.timeout)),
+            request_bytes=max(0, ours.max_request_bytes),
+            blocked=tuple(ipaddress.ip_network(text, strict=False) for text in ours.blocked_networks),
+            depth=config.http_server_options.xff_depth,
+            log_keys=config.enable_key_logging,
+            template_path=config.template_path,
+        )
+
+    def blocks(self, address: str) -> bool:
+        """Whether no web hook may be sent to this address; a text that is no address is blocked."""
+        try:
+            found = ipaddress.ip_address(address.partition("%")[0])
+        except ValueError:
+            return True
+        if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is not None:
+            found = found.ipv4_mapped
+        return any(found in network for network in self.blocked)
+
+
+def obfuscated(key: str, log_keys: bool) -> str:
+    """A key as logs may show it: its last four characters (tyk-core 1.2, enable_key_logging)."""
+    if log_keys:
+        return key
+    return f"****{key[-4:]}" if len(key) > 8 else "--" if key else ""
