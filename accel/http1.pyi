@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from accel.accesslog import AccessLog
-from accel.endpoints import Gate
+from accel.endpoints import EndpointMatcher, VerdictMemo
 from accel.limits import QuotaWindow, RateWindow
 from accel.router import Router
 from accel.shm import Region
@@ -47,6 +47,7 @@ class Exchange:
     limits_known: bool
     ignored: bool
     untracked: bool
+    tracked: bytes | None
     version: bytes
     default_version: bytes | None
     @property
@@ -197,14 +198,24 @@ class VersionCheck(Step):
         fallback: bool = False,
         strip: bool = False,
         pattern: re.Pattern[bytes] | None = None,
+        slug: bytes = b"",
         header: bytes = b"",
         failed: Callable[[Exchange, int, str], None] | None = None,
         unknown_status: int = 403,
     ) -> None: ...
-    def adopt(self, children: dict[bytes, Plan]) -> None: ...
+    def adopt(self, children: dict[bytes, tuple[Plan, bytes]]) -> None: ...
+
+class Expiry(Step):
+    def __init__(self, at: float, text: bytes, failed: Callable[[Exchange, int, str], None]) -> None: ...
 
 class GateCheck(Step):
-    def __init__(self, gate: Gate, failed: Callable[[Exchange, int, str], None], preflights: bool = False) -> None: ...
+    def __init__(
+        self,
+        matcher: EndpointMatcher,
+        memo: VerdictMemo,
+        failed: Callable[[Exchange, int, str], None],
+        preflights: bool = False,
+    ) -> None: ...
 
 class PathAnswer(Step):
     def __init__(self, suffix: bytes, function: Callable[[Exchange], None]) -> None: ...
@@ -228,6 +239,7 @@ class Plan:
     targets: list[Target]
     steps: list[Any]
     versions: dict[str, Plan] | None
+    matcher: EndpointMatcher | None
     def __init__(
         self,
         api_id: bytes,
@@ -244,7 +256,8 @@ class Plan:
         needs_body: bool = False,
         add_forwarded_for: bool = True,
         head_timeout_ms: int = 30000,
-        hard_timeouts: Sequence[tuple[bytes, re.Pattern[bytes], int]] = (),
+        matcher: EndpointMatcher | None = None,
+        exchange_timeout_ms: int = 0,
         loop_path: bytes = b"",
         grant_key: Any = None,
         version: bytes = b"",
