@@ -15,6 +15,7 @@ cdef enum:
     K_TRACK = 19
     K_DO_NOT_TRACK = 20
     K_INTERNAL = 22
+    K_RATE_LIMIT = 23
     K_COUNT = 25
 
 cdef enum:
@@ -50,10 +51,12 @@ cdef class Endpoint:
 cdef class Verdict:
     """What the entries of a version say about a method and path; shared, never changed."""
     cdef readonly int said              # GATE_*
-    cdef readonly bint unlisted         # forbidden only because no list names it
     cdef readonly object reply          # (status, headers, body) with GATE_REPLY
     cdef readonly bytes tracked         # path of the track_endpoints entry, None without
     cdef readonly bint untracked        # a do_not_track_endpoints entry applies
+
+
+cdef Verdict stricter(Verdict a, Verdict b)
 
 
 cdef class EndpointMatcher:

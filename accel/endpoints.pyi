@@ -37,7 +37,6 @@ class Endpoint:
 
 class Verdict:
     said: int
-    unlisted: bool
     reply: Reply | None
     tracked: bytes | None
     untracked: bool

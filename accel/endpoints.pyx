@@ -17,6 +17,7 @@ cdef Py_ssize_t LONGEST_MEMO = 512     # bytes of a path that is worth keeping
 
 assert len(KINDS) == K_COUNT and NUMBERS["internal"] == K_INTERNAL and NUMBERS["hard_timeouts"] == K_HARD_TIMEOUT
 assert NUMBERS["track_endpoints"] == K_TRACK and NUMBERS["do_not_track_endpoints"] == K_DO_NOT_TRACK
+assert NUMBERS["rate_limit"] == K_RATE_LIMIT
 
 
 cdef class Pattern:
@@ -74,6 +75,15 @@ cdef class Endpoint:
 
 cdef class Verdict:
     pass
+
+
+cdef Verdict stricter(Verdict a, Verdict b):
+    """The one of two verdicts that lets less through."""
+    if b.said == GATE_FORBIDDEN:
+        return b
+    if a.said == GATE_IGNORED and b.said != GATE_IGNORED or a.said == GATE_REPLY and b.said == GATE_OPEN:
+        return b
+    return a
 
 
 cdef class EndpointMatcher:
@@ -140,7 +150,6 @@ cdef class EndpointMatcher:
                     return GATE_IGNORED
                 return GATE_FORBIDDEN if number == K_BLACK else GATE_OPEN
         if self.listed and not internal:
-            verdict.unlisted = True
             return GATE_FORBIDDEN
         return GATE_OPEN
 

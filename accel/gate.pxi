@@ -3,12 +3,11 @@ cdef enum:
     V_PARAM = 1
     V_URL = 2
 
-NON_VERSIONED = b"Non Versioned"
-FORBIDDEN = "Requested endpoint is forbidden"
-API_EXPIRED = "API has expired, please check documentation or contact administrator"
-VERSION_EXPIRED = "Api Version has expired, please check documentation or contact administrator"
-VERSION_MISSING = "Version information not found"
-VERSION_UNKNOWN = "This API version does not seem to exist"
+cdef bytes NON_VERSIONED = b"Non Versioned"
+cdef str FORBIDDEN = "Requested endpoint is forbidden"
+cdef str VERSION_EXPIRED = "Api Version has expired, please check documentation or contact administrator"
+cdef str VERSION_MISSING = "Version information not found"
+cdef str VERSION_UNKNOWN = "This API version does not seem to exist"
 
 
 cdef class VersionCheck(Step):
@@ -50,25 +49,26 @@ cdef class VersionCheck(Step):
     cdef int run(self, Exchange x) except -1:
         cdef bytes name = self._take(x)
         cdef bint named = PyBytes_GET_SIZE(name) > 0
-        cdef object found
+        cdef object found, child
         cdef Plan plan
         if named:
             x.version = name
         else:
             name = self.default
-        found = self.plans.get(name)
-        if found is None:
-            child = self.children.get(name)
-            if child is None and self.fallback and name:
-                name = self.default
-                found = self.plans.get(name)
-                child = self.children.get(name)
-            if found is None and child is not None:
-                return self._adopted(x, name, <Plan>child[0], <bytes>child[1])
-            if found is None:
-                self.failed(x, self.unknown_status if name else 403, VERSION_UNKNOWN if name else VERSION_MISSING)
+            if not name:
+                self.failed(x, 403, VERSION_MISSING)
                 return ANSWERED
-            x.default_version = name
+        found = self.plans.get(name)
+        child = self.children.get(name) if found is None else None
+        if found is None and child is None and self.fallback and self.default:
+            name = x.default_version = self.default
+            found = self.plans.get(name)
+            child = self.children.get(name) if found is None else None
+        if child is not None:
+            return self._adopted(x, name, <Plan>child[0], <bytes>child[1])
+        if found is None:
+            self.failed(x, self.unknown_status, VERSION_UNKNOWN)
+            return ANSWERED
         plan, expiry, text = <tuple>found
         x.version = plan.version or name or NON_VERSIONED
         if x.default_version is not None:
@@ -94,7 +94,7 @@ cdef class VersionCheck(Step):
             cut_path(x, 0, x.route_end)
             if x.path[:1] != b"/":
                 x.path = b"/" + x.path
-        path = unquote_to_bytes(x.path) if x.req.encoded else x.path
+        path = decoded_path(x)
         x.route_end = <int>PyBytes_GET_SIZE(start) if start and path.startswith(start) else 0
         x.version_end = 0
         return go_on_in(x, plan)
@@ -120,7 +120,7 @@ cdef class VersionCheck(Step):
 
     cdef bytes _segment(self, Exchange x):
         """The first segment behind the listen path. Taken out, it goes with the slash behind it, so the last one stays."""
-        cdef bytes path = unquote_to_bytes(x.path) if x.req.encoded else x.path
+        cdef bytes path = decoded_path(x)
         cdef Py_ssize_t start = x.route_end, end, n = PyBytes_GET_SIZE(path)
         cdef bytes value
         if self.slug:
@@ -153,9 +153,14 @@ cdef int go_on_in(Exchange x, Plan plan) except -1:
     return GO_ON
 
 
+cdef bytes decoded_path(Exchange x):
+    """The path without percent-encoding; one that another API has written may have some though the request had none."""
+    return unquote_to_bytes(x.path) if x.req.encoded or x.loops else x.path
+
+
 cdef int cut_path(Exchange x, Py_ssize_t start, Py_ssize_t end) except -1:
     """Take bytes out of the path; start, end: in the decoded path. What is left keeps its spelling."""
-    if x.req.encoded:
+    if x.req.encoded or x.loops:
         end = encoded_offset(x.path, end)
         start = encoded_offset(x.path, start)
     x.path = x.path[:start] + x.path[end:]
@@ -173,22 +178,21 @@ cdef Py_ssize_t encoded_offset(bytes path, Py_ssize_t offset):
 
 
 cdef class Expiry(Step):
-    """Refuse an API that has expired; before that, say when it will (tyk-core 2.2, expiration)."""
+    """Refuse what has expired; before that, say when it will (tyk-core 2.2 expiration, 2.3 expires)."""
     cdef double at
     cdef bytes text
+    cdef str message
     cdef object failed
 
-    def __init__(self, double at, bytes text, object failed):
-        """at: unix seconds, infinity for an end that is only announced; text: for X-Tyk-Api-Expires, b"" for none;
-        failed: see VersionCheck."""
-        self.at, self.text, self.failed = at, text, failed
+    def __init__(self, double at, bytes text not None, str message not None, object failed):
+        """at: unix seconds; text: for X-Tyk-Api-Expires; message: for the refusal; failed: see VersionCheck."""
+        self.at, self.text, self.message, self.failed = at, text, message, failed
 
     cdef int run(self, Exchange x) except -1:
         if x.gw.epoch_ms + x.gw.wheel.now >= self.at * 1000:
-            self.failed(x, 403, API_EXPIRED)
+            self.failed(x, 403, self.message)
             return ANSWERED
-        if self.text:
-            x.add_header(b"X-Tyk-Api-Expires", self.text)
+        x.add_header(b"X-Tyk-Api-Expires", self.text)
         return GO_ON
 
 
@@ -197,13 +201,11 @@ cdef class GateCheck(Step):
     cdef EndpointMatcher matcher
     cdef VerdictMemo memo
     cdef object failed
-    cdef bint preflights
 
-    def __init__(self, EndpointMatcher matcher not None, VerdictMemo memo not None, object failed, bint preflights=False):
-        """failed: see VersionCheck; preflights: CORS answers preflight requests, which carry no key."""
+    def __init__(self, EndpointMatcher matcher not None, VerdictMemo memo not None, object failed):
+        """failed: see VersionCheck."""
         self.matcher, self.memo = matcher, memo
         self.failed = failed
-        self.preflights = preflights
 
     cdef int run(self, Exchange x) except -1:
         cdef Verdict verdict
@@ -220,12 +222,8 @@ cdef class GateCheck(Step):
             x.tracked = verdict.tracked
         if verdict.untracked:
             x.untracked = True
-        if verdict.said == GATE_OPEN or verdict.unlisted:
-            if self.preflights and is_preflight(x):
-                x.ignored = True
-                return GO_ON
-            if verdict.said == GATE_OPEN:
-                return GO_ON
+        if verdict.said == GATE_OPEN:
+            return GO_ON
         if verdict.said == GATE_IGNORED:
             x.ignored = True
             return GO_ON
@@ -233,15 +231,24 @@ cdef class GateCheck(Step):
         if verdict.said == GATE_FORBIDDEN:
             self.failed(x, 403, FORBIDDEN)
             return ANSWERED
-        status, headers, body = verdict.reply
+        status, headers, body = <tuple>verdict.reply
+        if not any(name.lower() == b"content-type" for name, _ in headers):
+            headers = [*headers, (b"Content-Type", sniff(PyBytes_AS_STRING(<bytes>body), min(512, len(body))))]
         x.untracked = True
-        x.send(status, headers, body)
+        x.send(status, list(headers), body)
         return ANSWERED
 
     cdef Verdict _look(self, Exchange x):
-        cdef bytes full = unquote_to_bytes(x.path) if x.req.encoded else x.path
+        cdef bytes full = decoded_path(x)
         cdef bytes rest = behind(full, x.route_end)
-        return self.matcher.look(x.method, full, rest, behind(full, x.version_end) if x.version_end else rest, x.loops > 0)
+        cdef bytes bare = behind(full, x.version_end) if x.version_end else rest
+        cdef bytes clean = clean_path(full) if x.req.unclean else full
+        cdef Verdict verdict = self.matcher.look(x.method, full, rest, bare, x.loops > 0)
+        if clean == full:
+            return verdict
+        # An upstream may read this path as the clean one (skip_url_cleaning): what either of them may not do is refused.
+        rest, bare = clean_path(rest), clean_path(bare)
+        return stricter(verdict, self.matcher.look(x.method, clean, rest, bare, x.loops > 0))
 
 
 cdef bytes behind(bytes path, int end):
@@ -252,7 +259,8 @@ cdef bytes behind(bytes path, int end):
     return path if path[:1] == b"/" else b"/" + path
 
 
-cdef bint is_preflight(Exchange x):
-    """An OPTIONS request that asks for a later one (Fetch standard, CORS-preflight request)."""
-    return (x.method == b"OPTIONS" and x.req.lookup("Origin", 6) >= 0
-            and x.req.lookup("Access-Control-Request-Method", 29) >= 0)
+cdef Endpoint endpoint_of(Exchange x, int number):
+    """The entry of a kind that the request meets behind the gate."""
+    cdef bytes full = decoded_path(x)
+    cdef bytes rest = behind(full, x.route_end)
+    return x.plan.matcher.first(number, x.method, rest, rest, behind(full, x.version_end) if x.version_end else rest)

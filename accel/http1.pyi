@@ -172,15 +172,7 @@ class ApiRateLimit(RateLimit):
         threshold: float,
     ) -> None: ...
 
-class PathRateLimit(RateLimit):
-    def __init__(
-        self,
-        rates: Sequence[tuple[re.Pattern[bytes], bytes, RateWindow]],
-        blocked: Callable[[Exchange, RateWindow], Awaitable[None] | None],
-        remote: Callable[[Exchange, RateWindow], None],
-        always: bool,
-        threshold: float,
-    ) -> None: ...
+class PathRateLimit(RateLimit): ...
 
 class Quota(Step):
     def __init__(self, ask: Callable[[Exchange, Grant], None], dirty: list[Grant]) -> None: ...
@@ -206,7 +198,7 @@ class VersionCheck(Step):
     def adopt(self, children: dict[bytes, tuple[Plan, bytes]]) -> None: ...
 
 class Expiry(Step):
-    def __init__(self, at: float, text: bytes, failed: Callable[[Exchange, int, str], None]) -> None: ...
+    def __init__(self, at: float, text: bytes, message: str, failed: Callable[[Exchange, int, str], None]) -> None: ...
 
 class GateCheck(Step):
     def __init__(
@@ -214,7 +206,6 @@ class GateCheck(Step):
         matcher: EndpointMatcher,
         memo: VerdictMemo,
         failed: Callable[[Exchange, int, str], None],
-        preflights: bool = False,
     ) -> None: ...
 
 class PathAnswer(Step):

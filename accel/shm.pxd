@@ -76,6 +76,7 @@ cpdef enum:
     G_RATE_ASKED = 45
     G_RATE_WAITED = 46
     G_NOTIFICATIONS_REFUSED = 47
+    G_PATH_RESULTS_CLEARED = 50
     # bounds that were hit
     B_CONNECTIONS = 64
     B_HEAD_BYTES = 65

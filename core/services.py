@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from accel import shm
+from accel.endpoints import VerdictMemo
 from accel.http1 import Exchange, KeyCache
 from accel.limits import LimitTable
 from core.access.answers import Answers
@@ -45,6 +46,7 @@ class Services:
         self.rates = RateKeeper(self.store, self.answers, RateSettings.from_config(config))
         self.nodes = Nodes(self.store, self.signer, limits, leader=leader, node_id=node_id)
         self.policies = Policies()
+        self.path_memo = VerdictMemo(config.preforge.limits.max_path_results)
         self._request_reload = request_reload
         self._listens = not config.suppress_redis_signal_reload
         self._reloads: set[asyncio.Task[Any]] = set()
@@ -66,6 +68,7 @@ class Services:
         findings += found
         self.answers.configure(messages)
         self.policies = policies
+        self.path_memo.configure(config.preforge.limits.max_path_results)
         self.sessions.configure(config, policies)
         self.rates.settings = RateSettings.from_config(config)
         self.nodes.configure(config)
@@ -90,6 +93,7 @@ class Services:
             shm.G_RATE_ASKED: self.rates.asked,
             shm.G_RATE_WAITED: self.rates.waited,
             shm.G_NOTIFICATIONS_REFUSED: self.signer.refused,
+            shm.G_PATH_RESULTS_CLEARED: self.path_memo.cleared,
         }
 
     def gauges(self) -> dict[int, int]:

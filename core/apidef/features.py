@@ -276,10 +276,6 @@ VERSION_FEATURES: tuple[Feature, ...] = (
         Feature(f"{name}", f"extended_paths.{name}", "warn", "every request goes upstream", _entries(name))
         for name in ("cache", "advance_cache_config")
     ),
-    *(
-        Feature(f"{name}", f"extended_paths.{name}", "warn", "no analytics are written", _entries(name))
-        for name in ("track_endpoints", "do_not_track_endpoints")
-    ),
 )
 
 

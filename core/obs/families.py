@@ -115,4 +115,10 @@ FAMILIES = (
         "Notifications with a wrong signature.",
         "G_NOTIFICATIONS_REFUSED",
     ),
+    Family(
+        "preforge_path_results_cleared_total",
+        "counter",
+        "Times that a worker remembered too many answers of the path lists and forgot them.",
+        "G_PATH_RESULTS_CLEARED",
+    ),
 )
