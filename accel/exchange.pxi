@@ -28,10 +28,11 @@ cdef class Exchange:
         self.capture = None
         self.limit_max = self.limit_left = self.limit_reset = 0
         self.limits_known = self.ignored = self.untracked = False
-        self.version_end = 0
+        self.version_end = self.hops = 0
         self.extra = None
+        self.served = None
         self.tracked = None
-        self.version = b""
+        self.version = NON_VERSIONED
         self.default_version = None
         self.inflate = None
         self.inflate_rest = None
@@ -108,6 +109,7 @@ cdef class Exchange:
         cdef Gateway gw = self.gw
         self.plan = plan
         self.step = 0
+        self.ignored = False
         if not self.body_done:
             if gw.max_body and self.req.length > gw.max_body:
                 return self._too_large()
@@ -153,30 +155,42 @@ cdef class Exchange:
                 return self.fail_now(500, f"Loop level too deep. Found more than {MOST_LOOPS} loops in single request")
             self.path = self._upstream_path(plan)
             self.route_end = self.version_end = 0
+            self.version = NON_VERSIONED
+            self.default_version = None
             return self._enter(plan.loop)
         return self.dispatch()
 
     cdef int dispatch(self) except -1:
         """Hand the request to an upstream."""
         cdef Plan plan = self.plan
-        cdef bytes outgoing
+        cdef bytes front = None
         if not plan.targets:
             return self.fail_now(500, PROBLEM)
         self.target = <Target>plan.targets[plan.turn]
         if len(plan.targets) > 1:
             plan.turn = (plan.turn + 1) % len(plan.targets)
+        self.hard_ms = plan.exchange_timeout
+        if plan.matcher is not None and plan.matcher.timed:
+            front = unquote_to_bytes(self.path)[:self.route_end]
         self.path = self._upstream_path(plan)
-        if plan.hard_timeouts:
-            outgoing = unquote_to_bytes(self.path)
-            for method, pattern, ms in plan.hard_timeouts:
-                if (not method or method == self.method) and pattern.search(outgoing):
-                    self.hard_ms = ms
-                    break
+        if front is not None:
+            self._hard_timeout(plan, front)
         if not self.body_done:
             self._continue()
         if plan.recording is not None:
             begin_capture(self)
         return self.target.origin.acquire(self)
+
+    cdef int _hard_timeout(self, Plan plan, bytes front) except -1:
+        """Entries are matched against the path that goes out, and its end behind the listen path if that is in front."""
+        cdef bytes path = unquote_to_bytes(self.path), rest = path
+        cdef Endpoint endpoint
+        if front and path.startswith(front):
+            rest = behind(path, <int>PyBytes_GET_SIZE(front))
+        endpoint = plan.matcher.first(K_HARD_TIMEOUT, self.method, path, rest, rest)
+        if endpoint is not None:
+            self.hard_ms = endpoint.data
+        return 0
 
     cdef bytes _upstream_path(self, Plan plan):
         """Listen path off, target path on (tyk-core 3.9); for a loop, the path that the inner API sees."""
@@ -534,7 +548,9 @@ cdef class Exchange:
         if not gw.rate_headers or self.limits_known:
             self._write_limits()
         if self.extra is not None:
-            self._write_extra()
+            self._write_extra(self.extra)
+        if self.served is not None:
+            self._write_extra([self.served])
         if not head.seen & (<uint64_t>1 << F_DATE):
             out.add(gw.date)
         if self.out == OUT_CHUNKED:
@@ -561,10 +577,10 @@ cdef class Exchange:
         out.number(self.limit_reset)
         return out.put("\r\n", 2)
 
-    cdef int _write_extra(self) except -1:
+    cdef int _write_extra(self, list fields) except -1:
         cdef Buffer out = self.gw.out
         cdef bytes name, value
-        for name, value in self.extra:
+        for name, value in fields:
             out.add(name)
             out.put(": ", 2)
             out.add(value)
@@ -723,7 +739,7 @@ cdef class Exchange:
         if self.limits_known:
             self._write_limits()
         if self.extra is not None:
-            self._write_extra()
+            self._write_extra(self.extra)
         if not head.seen & (<uint64_t>1 << F_DATE):
             out.add(gw.date)
         if status != 204 and status != 304 and status >= 200:

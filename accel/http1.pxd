@@ -20,7 +20,7 @@ from libc.stdint cimport int64_t, uint64_t
 from accel.accesslog cimport AccessLog, AccessRecord
 from accel.analytics cimport Capture, KeyRecord, RecordPlan, Recorder
 from accel.chunked cimport ChunkDecoder
-from accel.endpoints cimport Gate
+from accel.endpoints cimport EndpointMatcher, Verdict, VerdictMemo
 from accel.headers cimport HeadLimits, HeaderBlock
 from accel.limits cimport QuotaWindow, RateWindow
 from accel.router cimport Route, Router
@@ -156,7 +156,8 @@ cdef class Plan:
     cdef readonly list targets
     cdef readonly bint strip, exact_target, preserve_host, needs_body, add_forwarded_for, loops_only
     cdef readonly int64_t head_timeout      # ms for the response head
-    cdef readonly tuple hard_timeouts       # (method, compiled pattern, ms)
+    cdef readonly EndpointMatcher matcher   # path entries of the version, None without
+    cdef readonly int64_t exchange_timeout  # ms for the whole exchange where no hard timeout says another, 0 for none
     cdef readonly Plan loop                 # continue with this plan instead of an upstream
     cdef readonly bytes loop_path
     cdef readonly bytes version             # name of the version that this plan is for
@@ -231,8 +232,8 @@ cdef class Exchange:
     cdef Capture capture                    # wire text for analytics, None: not wanted
     cdef public bint untracked              # leave it out of the analytics
     cdef public bytes tracked               # path of the track_endpoints entry that the request meets, None without
-    cdef readonly bytes version             # name of the API's version, b"" if it is not versioned
-    cdef readonly bytes default_version     # counts for access as well (fallback_to_default), else None
+    cdef readonly bytes version             # name of the API's version, b"Non Versioned" without
+    cdef readonly bytes default_version     # the version that stood in for an unknown one (fallback_to_default), else None
     cdef public object state                # whatever steps want to hand on
     cdef list body_parts                    # collected or not yet sendable body
     cdef Py_ssize_t body_held
@@ -251,6 +252,8 @@ cdef class Exchange:
     cdef int route_end                      # of the listen path, in the decoded path
     cdef int version_end                    # of a version that stands behind it and stays there
     cdef list extra                         # header fields for whatever response there will be
+    cdef tuple served                       # header field for the upstream's response only
+    cdef int hops                           # into the plans of versions that are APIs of their own
     cdef bint body_done, body_chunked, expects, retried, ungzip, upgrade, close, head_only, defer_head, http10
     cdef bint body_sent, response_whole, reused
     cdef object inflate
@@ -262,6 +265,7 @@ cdef class Exchange:
     cdef int _enter(self, Plan plan) except -1
     cdef int run(self) except -1
     cdef int dispatch(self) except -1
+    cdef int _hard_timeout(self, Plan plan, bytes front) except -1
     cdef bytes _upstream_path(self, Plan plan)
     cdef int request_head(self) except -1
     cdef int _continue(self) except -1
@@ -269,7 +273,7 @@ cdef class Exchange:
     cdef int _too_much(self) except -1
     cdef int _send_end(self, bytearray trailer) except -1
     cdef int _write_limits(self) except -1
-    cdef int _write_extra(self) except -1
+    cdef int _write_extra(self, list fields) except -1
     cdef int _write_tail(self) except -1
     cdef int _broken_body(self) except -1
     cdef int attached(self, Upstream u) except -1

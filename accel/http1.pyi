@@ -9,7 +9,7 @@ from typing import Any
 
 from accel.accesslog import AccessLog
 from accel.analytics import Recorder, RecordPlan
-from accel.endpoints import Gate
+from accel.endpoints import EndpointMatcher, VerdictMemo
 from accel.limits import QuotaWindow, RateWindow
 from accel.router import Router
 from accel.shm import Region
@@ -173,15 +173,7 @@ class ApiRateLimit(RateLimit):
         threshold: float,
     ) -> None: ...
 
-class PathRateLimit(RateLimit):
-    def __init__(
-        self,
-        rates: Sequence[tuple[re.Pattern[bytes], bytes, RateWindow]],
-        blocked: Callable[[Exchange, RateWindow], Awaitable[None] | None],
-        remote: Callable[[Exchange, RateWindow], None],
-        always: bool,
-        threshold: float,
-    ) -> None: ...
+class PathRateLimit(RateLimit): ...
 
 class Quota(Step):
     def __init__(self, ask: Callable[[Exchange, Grant], None], dirty: list[Grant]) -> None: ...
@@ -199,14 +191,23 @@ class VersionCheck(Step):
         fallback: bool = False,
         strip: bool = False,
         pattern: re.Pattern[bytes] | None = None,
+        slug: bytes = b"",
         header: bytes = b"",
         failed: Callable[[Exchange, int, str], None] | None = None,
         unknown_status: int = 403,
     ) -> None: ...
-    def adopt(self, children: dict[bytes, Plan]) -> None: ...
+    def adopt(self, children: dict[bytes, tuple[Plan, bytes]]) -> None: ...
+
+class Expiry(Step):
+    def __init__(self, at: float, text: bytes, message: str, failed: Callable[[Exchange, int, str], None]) -> None: ...
 
 class GateCheck(Step):
-    def __init__(self, gate: Gate, failed: Callable[[Exchange, int, str], None], preflights: bool = False) -> None: ...
+    def __init__(
+        self,
+        matcher: EndpointMatcher,
+        memo: VerdictMemo,
+        failed: Callable[[Exchange, int, str], None],
+    ) -> None: ...
 
 class PathAnswer(Step):
     def __init__(self, suffix: bytes, function: Callable[[Exchange], None]) -> None: ...
@@ -231,6 +232,7 @@ class Plan:
     targets: list[Target]
     steps: list[Any]
     versions: dict[str, Plan] | None
+    matcher: EndpointMatcher | None
     def __init__(
         self,
         api_id: bytes,
@@ -247,7 +249,8 @@ class Plan:
         needs_body: bool = False,
         add_forwarded_for: bool = True,
         head_timeout_ms: int = 30000,
-        hard_timeouts: Sequence[tuple[bytes, re.Pattern[bytes], int]] = (),
+        matcher: EndpointMatcher | None = None,
+        exchange_timeout_ms: int = 0,
         loop_path: bytes = b"",
         grant_key: Any = None,
         version: bytes = b"",

@@ -14,6 +14,7 @@ from collections import deque
 from urllib.parse import parse_qsl, unquote_to_bytes, urlencode
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.dict cimport PyDict_GetItem
 from cpython.ref cimport PyObject
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcmp, memcpy, strlen
@@ -28,7 +29,10 @@ from accel.analytics cimport (
     P_USER_AGENT, P_VERSION, RecordPlan, Recorder, clear, set_part,
 )
 from accel.chunked cimport CHUNK_BAD_EXTENSION, CHUNK_BAD_TRAILER, CHUNK_DATA, CHUNK_END, CHUNK_MORE
-from accel.endpoints cimport GATE_FORBIDDEN, GATE_IGNORED, GATE_OPEN, Gate
+from accel.endpoints cimport (
+    GATE_FORBIDDEN, GATE_IGNORED, GATE_OPEN, K_HARD_TIMEOUT, K_RATE_LIMIT, Endpoint, EndpointMatcher, Verdict, VerdictMemo,
+    stricter,
+)
 from accel.headers cimport (
     BAD_EXPECTATION, BAD_HEADERS, BAD_TARGET_LENGTH, BAD_VERSION, BODY_CHUNKED, BODY_EOF, BODY_LENGTH, BODY_NONE,
     CH_PATH, CONN_CLOSE, CONN_KEEP_ALIVE, CONN_UPGRADE, F_ACCEPT_ENCODING, F_CONNECTION, F_CONTENT_ENCODING,
@@ -52,6 +56,9 @@ from accel.sniff cimport sniff
 
 cdef extern from "<strings.h>" nogil:
     int strncasecmp(const char* a, const char* b, size_t n)
+
+cdef extern from "<ctype.h>" nogil:
+    int isxdigit(int c)
 
 cdef extern from "Python.h":
     Py_ssize_t Py_REFCNT(object o)

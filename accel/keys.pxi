@@ -380,16 +380,11 @@ cdef class ApiRateLimit(RateLimit):
 
 
 cdef class PathRateLimit(RateLimit):
-    """Limits of all clients together on single paths: ((pattern, method or b"", RateWindow), ...), the first that fits."""
-    cdef tuple rates
-
-    def __init__(self, object rates, object blocked, object remote, bint always, double threshold):
-        RateLimit.__init__(self, blocked, remote, always, threshold)
-        self.rates = tuple(rates)
+    """Limits of all clients together on single paths: RateWindow objects are the data of the plan's rate_limit entries."""
 
     cdef int run(self, Exchange x) except -1:
-        cdef RateWindow window = endpoint_window(x, self.rates, None)
-        return GO_ON if window is None else self.check(x, window)
+        cdef Endpoint endpoint = endpoint_of(x, K_RATE_LIMIT)
+        return GO_ON if endpoint is None else self.check(x, <RateWindow>endpoint.data)
 
 
 cdef class Quota(Step):

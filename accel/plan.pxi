@@ -80,13 +80,14 @@ cdef class Plan:
     def __init__(self, bytes api_id not None, *, bytes name=b"", bytes org_id=b"", int row=0, object steps=(),
                  object response_steps=(), object targets=(), bint strip=False, bint exact_target=False,
                  bint preserve_host=False, bint needs_body=False, bint add_forwarded_for=True,
-                 int64_t head_timeout_ms=30000, object hard_timeouts=(), bytes loop_path=b"", object grant_key=None,
-                 bytes version=b"", RecordPlan recording=None):
+                 int64_t head_timeout_ms=30000, EndpointMatcher matcher=None, int64_t exchange_timeout_ms=0, bytes loop_path=b"",
+                 object grant_key=None, bytes version=b"", RecordPlan recording=None):
         """steps, response_steps: Step objects; targets: Target objects, used in turn; strip: remove the listen path;
         exact_target: with nothing left of the path send the target's path as configured (disable_strip_slash);
-        hard_timeouts: (method or b"", compiled bytes pattern searched in the outgoing path, milliseconds); grant_key: hashable, what
-        the rights of a key at this API depend on, the api_id if None; version: name of the version that it is for; recording: what
-        analytics needs to know, None if its requests are not recorded."""
+        matcher: path entries, the data of its hard_timeouts are milliseconds; exchange_timeout_ms: where none of them
+        applies, 0 for none; grant_key: hashable, what the rights of a key at this API depend on, the api_id if None;
+        version: name of the version that it is for; recording: what analytics needs to know, None if its requests are
+        not recorded."""
         self.api_id = api_id
         self.name = name
         self.org_id = org_id
@@ -100,7 +101,8 @@ cdef class Plan:
         self.needs_body = needs_body
         self.add_forwarded_for = add_forwarded_for
         self.head_timeout = head_timeout_ms
-        self.hard_timeouts = tuple(hard_timeouts)
+        self.matcher = matcher
+        self.exchange_timeout = exchange_timeout_ms
         self.loop_path = loop_path
         self.version = version
         self.recording = recording

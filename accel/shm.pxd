@@ -82,6 +82,7 @@ cpdef enum:
     G_HOOKS_SENT = 51
     G_HOOKS_FAILED = 52
     G_HOOKS_SUPPRESSED = 53
+    G_PATH_RESULTS_CLEARED = 54
     # bounds that were hit
     B_CONNECTIONS = 64
     B_HEAD_BYTES = 65

@@ -16,7 +16,7 @@ from accel.http1 import Exchange, Gateway, HeaderEdit, Origin, Plan, PyStep, Ste
 from accel.router import Route, Router
 from core.access.meta_headers import VARIABLE, meta_headers
 from core.access.steps import AccessSteps
-from core.access.versions import gate_check, version_check
+from core.access.versions import PathSteps, expiry, milliseconds, version_check
 from core.apidef.specs import PlanSpec, RefuseSpec, TargetSpec, TransportSpec
 from core.findings import Finding
 from core.services import Services
@@ -24,7 +24,8 @@ from core.tls import TlsError, client_context
 
 log = logging.getLogger("preforge.apis")
 
-EXPIRED = "Api Version has expired, please check documentation or contact administrator"
+API_EXPIRED = "API has expired, please check documentation or contact administrator"
+VERSION_EXPIRED = "Api Version has expired, please check documentation or contact administrator"
 PROBLEM = "There was a problem proxying the request"
 
 
@@ -51,6 +52,7 @@ class PlanBuilder:
         self._gateway = gateway
         self._access = AccessSteps(services)
         self._analytics = services.analytics
+        self._paths = PathSteps(services.path_memo, self._access)
         self._counters = counters
         self._plans: dict[str, tuple[tuple[PlanSpec, tuple[Any, ...]], Plan]] = {}
         self._contexts: dict[TransportSpec, ssl.SSLContext] = {}
@@ -58,7 +60,8 @@ class PlanBuilder:
     def build(self, specs: Iterable[PlanSpec], config: Any) -> Built:
         """Compile specs into a router. A spec that cannot be compiled keeps its previous plan, else it refuses."""
         specs = list(specs)
-        settings = (config.proxy_default_timeout, config.ignore_canonical_mime_header_key, *self._access.configure(config))
+        spelling = config.ignore_canonical_mime_header_key, config.version_header
+        settings = (config.proxy_default_timeout, *spelling, *self._access.configure(config))
         settings += (self._analytics.settings,)
         built = Built(Router(), set(), {})
         plans: dict[str, tuple[tuple[PlanSpec, tuple[Any, ...]], Plan]] = {}
@@ -98,6 +101,7 @@ class PlanBuilder:
     ) -> None:
         """Connect `tyk://` targets and versions that are APIs of their own with the plans they lead to."""
         by_id = {spec.api_id: plans[spec.file][1] for spec in specs if spec.active}
+        starts = {one.api_id: one.route.literal_prefix.encode() for one in specs if one.route.pattern is None}
         for spec in specs:
             plan = plans[spec.file][1]
             if spec.loop_target and spec.loop_target in by_id:
@@ -106,7 +110,8 @@ class PlanBuilder:
                 if version.loop_target in by_id and plan.versions:
                     plan.versions[key].link(by_id[version.loop_target])
             if spec.selector is not None and spec.selector.children and plan.versions is not None:
-                plan.steps[0].adopt({n.encode(): by_id[i] for n, i in spec.selector.children if i in by_id})
+                children = [(name.encode(), child) for name, child in spec.selector.children if child in by_id]
+                plan.steps[0].adopt({name: (by_id[child], starts.get(child, b"")) for name, child in children})
 
     def _plan(self, spec: PlanSpec, config: Any) -> Plan:
         if spec.selector is None:
@@ -133,19 +138,17 @@ class PlanBuilder:
     def _single(self, spec: PlanSpec, config: Any) -> Plan:
         spell = (lambda name: name) if config.ignore_canonical_mime_header_key else canonical
         steps: list[Step] = [_refuse(refusal) for refusal in spec.refuse]
-        if spec.selector is None and spec.expires is not None:
-            steps.append(_refuse(RefuseSpec("status", 403, EXPIRED, "expired", after=spec.expires)))
-        if spec.gate:
-            steps.append(gate_check(spec.gate, self._access.answers.version_failed))
-        steps += self._access.steps(spec)
+        failed = self._access.answers.version_failed
+        if spec.api_expires is not None:
+            steps.append(expiry(spec.api_expires, API_EXPIRED, failed))
+        if spec.selector is None and spec.not_versioned and spec.expires is not None:
+            steps.append(expiry(spec.expires, VERSION_EXPIRED, failed))
+        matcher = self._paths.matcher(spec)
+        if matcher is not None:
+            steps += self._paths.gate(matcher)
+        steps += self._access.steps(spec, matcher)
         steps += _edits(spec.request_headers_remove, spec.request_headers_add, spell, response=False)
         response = _edits(spec.response_headers_remove, spec.response_headers_add, spell, response=True)
-        hard = [
-            (t.method.encode(), re.compile(t.pattern.encode()), max(1, int(t.seconds * 1000)))
-            for t in spec.hard_timeouts
-        ]
-        if spec.global_timeout:
-            hard.append((b"", re.compile(b""), max(1, int(spec.global_timeout * 1000))))
         return Plan(
             spec.api_id.encode(),
             name=spec.name.encode(),
@@ -159,7 +162,8 @@ class PlanBuilder:
             preserve_host=spec.preserve_host_header,
             add_forwarded_for="x-forwarded-for" not in (name.lower() for name in spec.request_headers_remove),
             head_timeout_ms=int(config.proxy_default_timeout * 1000),
-            hard_timeouts=hard,
+            matcher=matcher,
+            exchange_timeout_ms=milliseconds(spec.global_timeout) if spec.global_timeout else 0,
             loop_path=spec.loop_path.encode(),
             version=spec.version.encode(),
             recording=self._analytics.plan(spec),

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from accel import shm
+from accel.endpoints import VerdictMemo
 from accel.http1 import Exchange, KeyCache
 from accel.limits import LimitTable
 from accel.shm import SharedCounters
@@ -52,6 +53,7 @@ class Services:
         self.policies = Policies()
         records = open_store(StoreSettings.from_config(config, "analytics_storage", socket_path))
         self.analytics = Analytics(config, records, self.keyspace, shared)
+        self.path_memo = VerdictMemo(config.preforge.limits.max_path_results)
         self._request_reload = request_reload
         self._listens = not config.suppress_redis_signal_reload
         self._reloads: set[asyncio.Task[Any]] = set()
@@ -74,6 +76,7 @@ class Services:
         self.answers.configure(messages)
         findings += self.events.configure(config, handlers)
         self.policies = policies
+        self.path_memo.configure(config.preforge.limits.max_path_results)
         self.sessions.configure(config, policies)
         self.rates.settings = RateSettings.from_config(config)
         self.nodes.configure(config)
@@ -105,6 +108,7 @@ class Services:
             shm.G_HOOKS_FAILED: self.events.sender.failed,
             shm.G_HOOKS_SUPPRESSED: self.events.sender.suppressed,
             shm.B_EVENTS: self.events.sender.dropped,
+            shm.G_PATH_RESULTS_CLEARED: self.path_memo.cleared,
         }
 
     def gauges(self) -> dict[int, int]:

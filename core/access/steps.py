@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import TYPE_CHECKING, Any
 
+from accel.endpoints import EndpointMatcher
 from accel.http1 import (
     ApiRateLimit,
     Exchange,
@@ -23,6 +23,7 @@ from accel.http1 import (
 from accel.limits import RateWindow
 from core.access.grants import GrantCompiler
 from core.access.loader import REFRESH_MS
+from core.apidef.endpoints import EndpointSpec, Rate
 from core.apidef.options import CompileOptions, compile_options
 from core.apidef.specs import AuthSpec, PlanSpec
 from core.sessions.murmur import murmur32
@@ -49,8 +50,8 @@ class AccessSteps:
         self._hash_keys = config.hash_keys
         return self._options, self._hash_keys, self._services.rates.settings, self._services.events.monitor.keys
 
-    def steps(self, spec: PlanSpec) -> list[Step]:
-        """The steps of one API: authentication, key checks, limits, quota."""
+    def steps(self, spec: PlanSpec, matcher: EndpointMatcher | None) -> list[Step]:
+        """The steps of one API: authentication, key checks, limits, quota. matcher: its path entries."""
         services = self._services
         rates = services.rates
         always = rates.settings.always != "local"
@@ -85,19 +86,16 @@ class AccessSteps:
             key = "rate-limit-" + hash_key(f"apilimiter-{spec.org_id}{spec.api_id}", self._hash_keys)
             window = RateWindow(services.limits, f"{key}:{rate}:{per}".encode(), rate, per, key)
             found.append(ApiRateLimit(window, rates.api_blocked, rates.api_remote, always, threshold))
-        if spec.path_rates and not spec.disable_rate_limit:
-            found.append(PathRateLimit(self._path_windows(spec), rates.api_blocked, rates.api_remote, always, threshold))
+        if matcher is not None and matcher.has("rate_limit"):
+            found.append(PathRateLimit(rates.api_blocked, rates.api_remote, always, threshold))
         return found
 
-    def _path_windows(self, spec: PlanSpec) -> list[tuple[re.Pattern[bytes], bytes, RateWindow]]:
-        windows = []
-        for entry in spec.path_rates:
-            base = hash_key(f"apilimiter-{spec.org_id}{spec.api_id}", self._hash_keys)
-            key = f"rate-limit-{base}-{murmur32(f'{entry.method}:{entry.pattern}'.encode())}"
-            name = f"{key}:{entry.pattern}:{entry.method}:{entry.rate}:{entry.per}".encode()
-            window = RateWindow(self._services.limits, name, entry.rate, entry.per, key)
-            windows.append((re.compile(entry.pattern.encode()), entry.method.encode(), window))
-        return windows
+    def path_window(self, spec: PlanSpec, entry: EndpointSpec, limit: Rate) -> RateWindow:
+        """The counter of a rate_limit entry."""
+        base = hash_key(f"apilimiter-{spec.org_id}{spec.api_id}", self._hash_keys)
+        key = f"rate-limit-{base}-{murmur32(f'{entry.method}:{entry.path}'.encode())}"
+        name = f"{key}:{entry.path}:{entry.method}:{limit.rate}:{limit.per}".encode()
+        return RateWindow(self._services.limits, name, limit.rate, limit.per, key)
 
 
 def _source(spec: AuthSpec) -> TokenSource:

@@ -1,21 +1,60 @@
-"""From specs to the steps that choose a version and apply path lists."""
+"""From specs to the steps that choose a version and apply its path entries."""
 
 from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
-from accel.endpoints import BLACK, IGNORED, INTERNAL, MOCK, WHITE, Gate
-from accel.http1 import Exchange, GateCheck, Plan, VersionCheck
-from core.apidef.gate import GateEntry, ReplySpec
+from accel.endpoints import Endpoint, EndpointMatcher, VerdictMemo
+from accel.http1 import Exchange, Expiry, GateCheck, Plan, Step, VersionCheck
+from core.apidef.endpoints import EndpointSpec, Rate, ReplySpec
+from core.apidef.specs import PlanSpec
 from core.apidef.versions import Selector
 
-KINDS = {"mock": MOCK, "ignored": IGNORED, "black": BLACK, "white": WHITE, "internal": INTERNAL}
+if TYPE_CHECKING:
+    from core.access.steps import AccessSteps
+
 CHILD_UNKNOWN = 404     # newer style of versions (tyk-core 2.3)
 
 Failed = Callable[[Exchange, int, str], None]
+Reply = tuple[int, list[tuple[bytes, bytes]], bytes]
+
+
+class PathSteps:
+    """Makes the matchers of one worker's plans, and the steps in front that ask them."""
+
+    def __init__(self, memo: VerdictMemo, access: AccessSteps) -> None:
+        self._memo = memo
+        self._access = access
+
+    def matcher(self, spec: PlanSpec) -> EndpointMatcher | None:
+        """The path entries of a version, None without any."""
+        entries = [e for e in spec.endpoints if not (e.kind == "rate_limit" and spec.disable_rate_limit)]
+        return EndpointMatcher(self._endpoint(spec, entry) for entry in entries) if entries else None
+
+    def gate(self, matcher: EndpointMatcher) -> list[Step]:
+        """The step that applies path lists, none where no entry speaks there."""
+        return [GateCheck(matcher, self._memo, self._access.answers.version_failed)] if matcher.gated else []
+
+    def _endpoint(self, spec: PlanSpec, entry: EndpointSpec) -> Endpoint:
+        data: Any = None
+        match entry.data:
+            case ReplySpec() as reply:
+                data = _reply(reply)
+            case Rate() as limit:
+                data = self._access.path_window(spec, entry, limit)
+            case float() as seconds:
+                data = milliseconds(seconds)
+        return Endpoint(
+            entry.kind,
+            entry.pattern.encode(),
+            [entry.method.encode()] if entry.method else None,
+            data,
+            path=entry.path.encode(),
+            actions=None if entry.actions is None else {verb.encode(): _action(said) for verb, said in entry.actions},
+        )
 
 
 def version_check(
@@ -26,41 +65,37 @@ def version_check(
     return VersionCheck(
         rule.location,
         rule.key.encode(),
-        {key.encode(): (plan, expiries[key], _date(expiries[key])) for key, plan in plans.items()},
-        rule.default.encode(),
-        rule.fallback,
-        rule.strip,
-        re.compile(rule.pattern.encode()) if rule.pattern else None,
-        config.version_header.encode(),
-        failed,
-        CHILD_UNKNOWN if newer else 403,
+        {key.encode(): (plan, expiries[key], _date(expiries[key] or 0)) for key, plan in plans.items()},
+        default=rule.default.encode(),
+        fallback=rule.fallback,
+        strip=rule.strip,
+        pattern=re.compile(rule.pattern.encode()) if rule.pattern else None,
+        slug=rule.slug.encode(),
+        header=config.version_header.encode(),
+        failed=failed,
+        unknown_status=CHILD_UNKNOWN if newer else 403,
     )
 
 
-def gate_check(entries: Iterable[GateEntry], failed: Failed) -> GateCheck:
-    """The step that applies the path lists of a version."""
-    return GateCheck(
-        Gate(
-            (
-                KINDS[entry.kind],
-                entry.pattern.encode(),
-                entry.method.encode(),
-                {verb.encode(): _reply(reply) for verb, reply in entry.actions} or None,
-                _reply(entry.reply),
-            )
-            for entry in entries
-        ),
-        failed,
-    )
+def expiry(at: float, message: str, failed: Failed) -> Expiry:
+    """The step that refuses from a unix time on."""
+    return Expiry(at, _date(at), message, failed)
 
 
-def _reply(reply: ReplySpec | None) -> tuple[int, list[tuple[bytes, bytes]], bytes] | None:
-    if reply is None:
-        return None
+def milliseconds(seconds: float) -> int:
+    """At least one."""
+    return max(1, int(seconds * 1000))
+
+
+def _action(said: ReplySpec | bool | None) -> Reply | bool | None:
+    return _reply(said) if isinstance(said, ReplySpec) else said
+
+
+def _reply(reply: ReplySpec) -> Reply:
     headers = [(name.encode(), text.strip().encode()) for name, text in reply.headers]
     return reply.status, headers, reply.body.encode()
 
 
-def _date(expiry: float | None) -> bytes:
+def _date(at: float) -> bytes:
     """Like Go's RFC 1123 format in UTC."""
-    return b"" if expiry is None else time.strftime("%a, %d %b %Y %H:%M:%S UTC", time.gmtime(expiry)).encode()
+    return time.strftime("%a, %d %b %Y %H:%M:%S UTC", time.gmtime(at)).encode()

@@ -10,8 +10,9 @@ from collections import deque
 from typing import Any
 
 from accel.analytics import Recorder
-from core.store.client import Script, Store
+from core.store.client import Store
 from core.store.errors import StoreError
+from core.store.script import Script
 
 log = logging.getLogger("preforge.analytics")
 

@@ -10,10 +10,11 @@ from typing import Any
 from core.apidef import access, features, listen_path, targets
 from core.apidef.decode import Definition, decode
 from core.apidef.durations import parse_expiry
-from core.apidef.edits import header_edits, timeouts
-from core.apidef.gate import gate_entries, path_rates
+from core.apidef.edits import header_edits, whole_timeout
+from core.apidef.endpoints import endpoints
 from core.apidef.loops import resolve_loops
 from core.apidef.options import CompileOptions
+from core.apidef.patterns import translated
 from core.apidef.recording import recording
 from core.apidef.snapshot import Snapshot
 from core.apidef.specs import PlanSpec, RefuseSpec, TargetSpec, TransportSpec
@@ -21,7 +22,6 @@ from core.apidef.versions import LOCATIONS, Selector, Version, selector, unsuppo
 from core.config.gojson import join_path
 from core.findings import Finding
 
-EXPIRED = "Api Version has expired, please check documentation or contact administrator"
 ALL_DOWN = "all hosts are down\n"
 
 
@@ -63,7 +63,8 @@ def compile_definition(
     _note_features(definition, report, scripts)
     _check_lists(definition, report)
     token = access.token_source(definition, report)
-    _expiry_and_port(definition, report, options)
+    _own_port(definition, report, options)
+    expires = _expiry(definition, report)
     path, route = _route(proxy, report, options)
     host, host_pattern = _domain(definition, report, options)
     chooser = _selector(definition, report)
@@ -95,7 +96,6 @@ def compile_definition(
         request_headers_add=(),
         response_headers_remove=(),
         response_headers_add=(),
-        hard_timeouts=(),
         global_timeout=None,
         tls=TransportSpec(
             transport.get("ssl_insecure_skip_verify", False) or options.proxy_ssl_insecure_skip_verify,
@@ -113,6 +113,7 @@ def compile_definition(
         events=access.events_text(definition),
         recording=recording(definition),
         not_versioned=chooser is None or bool(chooser.children),
+        api_expires=expires,
     )
     if chooser is None or chooser.children or chooser.own_name:
         single = _with(base, parts[0]) if parts else base
@@ -136,8 +137,8 @@ def _selector(definition: Definition, report: Report) -> Selector | None:
         report.warn("$.definition.key", "no header or parameter is named, so no request can choose a version")
     if chooser is not None and chooser.pattern:
         try:
-            re.compile(chooser.pattern.encode())
-        except (re.error, OverflowError, RecursionError) as error:
+            chooser = dataclasses.replace(chooser, pattern=translated(chooser.pattern))
+        except re.error as error:
             report.error("$.definition.url_versioning_pattern", f"it does not compile: {error}")
     return chooser
 
@@ -154,9 +155,8 @@ def _version_part(
         mine.reject("$.version_data", f"requests are refused: {version.refuse.reason}", version.refuse)
     addresses, loop = _targets(definition, version, place, mine)
     edits = header_edits(version.info, place, mine)
-    hard, overall = timeouts(version.info, place, options, mine)
-    gate = gate_entries(version.info, place, options, mine)
-    rates = path_rates(version.info, place, options, mine)
+    overall = whole_timeout(version.info, place, mine)
+    entries = endpoints(version.info, place, options, mine)
     expires = parse_expiry(version.info.get("expires", ""))
     if expires == 0:
         text = f"{version.info['expires']!r:.40} is not a date, so the version counts as expired"
@@ -174,10 +174,8 @@ def _version_part(
         "request_headers_add": edits.request_add,
         "response_headers_remove": edits.response_remove,
         "response_headers_add": edits.response_add,
-        "hard_timeouts": hard,
         "global_timeout": overall,
-        "gate": gate,
-        "path_rates": rates,
+        "endpoints": entries,
         "refuse": tuple(mine.refuse),
     }
 
@@ -241,21 +239,26 @@ def _check_lists(definition: Definition, report: Report) -> None:
                 report.error(f"$.{key}[{index}]", f"{entry!r:.60} is not an address; {expected}")
 
 
-def _expiry_and_port(definition: Definition, report: Report, options: CompileOptions) -> None:
+def _own_port(definition: Definition, report: Report, options: CompileOptions) -> None:
     port = definition.get("listen_port", 0)
     if port not in (0, options.listen_port):
         message = f"a listener of its own on port {port}: {features.REFUSED}"
         report.reject("$.listen_port", message, unsupported("own listener"))
-    expiration = definition.get("expiration", "")
-    after = parse_expiry(expiration)
-    if after is not None and definition.get("version_data", {}).get("not_versioned"):
-        if not after:
-            report.warn(
-                "$.expiration",
-                f"{expiration!r:.40} is not a date, so the API counts as expired",
-                'Write it as "2006-01-02 15:04", or leave it empty.',
-            )
-        report.refuse.append(RefuseSpec("status", 403, EXPIRED, "expired", after=after))
+
+
+def _expiry(definition: Definition, report: Report) -> float | None:
+    """When the whole API expires, which counts without versions only (tyk-core 2.2)."""
+    text = definition.get("expiration", "")
+    if not definition.get("version_data", {}).get("not_versioned"):
+        return None
+    after = parse_expiry(text)
+    if after == 0:
+        report.warn(
+            "$.expiration",
+            f"{text!r:.40} is not a date, so the API counts as expired",
+            'Write it as "2006-01-02 15:04", or leave it empty.',
+        )
+    return after
 
 
 def _route(proxy: dict[str, Any], report: Report, options: CompileOptions) -> tuple[str, Any]:

@@ -1,4 +1,4 @@
-"""Header edits and time limits of the version in effect (tyk-core 2.3, 2.5, 2.6)."""
+"""Header edits and the time limit of a version (tyk-core 2.3)."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from core.apidef.durations import parse_duration
-from core.apidef.options import CompileOptions
-from core.apidef.specs import HardTimeout, RefuseSpec
+from core.apidef.specs import RefuseSpec
 from core.apidef.versions import unsupported
 from core.config.gojson import join_path
 
@@ -87,55 +86,12 @@ def _usable(name: str, place: str, notes: Notes) -> bool:
     return True
 
 
-def timeouts(
-    info: dict[str, Any], base: str, options: CompileOptions, notes: Notes
-) -> tuple[tuple[HardTimeout, ...], float | None]:
-    """Return the path timeouts and the version's own, in seconds."""
-    found: list[HardTimeout] = []
-    entries = (
-        info.get("extended_paths", {}).get("hard_timeouts", []) if info.get("use_extended_paths") else []
-    )
-    ignore_case = options.ignore_endpoint_case or info.get("ignore_endpoint_case", False)
-    for index, entry in enumerate(entries):
-        place = f"{base}.extended_paths.hard_timeouts[{index}]"
-        if entry.get("disabled"):
-            continue
-        seconds = _seconds(entry.get("duration", ""), f"{place}.duration", notes) or float(
-            entry.get("timeout", 0)
-        )
-        if seconds < 0:
-            notes.error(place, "timeouts must not be negative")
-        elif seconds and entry.get("method"):
-            try:
-                pattern = path_pattern(entry.get("path", ""), options, ignore_case)
-            except re.error as error:
-                notes.error(f"{place}.path", f"the path does not compile as a pattern: {error}")
-                continue
-            found.append(HardTimeout(entry["method"], pattern, seconds))
+def whole_timeout(info: dict[str, Any], base: str, notes: Notes) -> float | None:
+    """Return the seconds that a version gives every exchange, None for no bound of its own."""
     overall = _seconds(info.get("global_enforce_timeout", ""), f"{base}.global_enforce_timeout", notes)
     if overall < 0:
         notes.error(f"{base}.global_enforce_timeout", "timeouts must not be negative")
-    disabled = info.get("global_enforce_timeout_disabled", False)
-    return tuple(found), overall if overall > 0 and not disabled else None
-
-
-def path_pattern(path: str, options: CompileOptions, ignore_case: bool) -> str:
-    """Return the regex source that an entry's path stands for (tyk-core 2.5). Raises re.error."""
-    pattern = path
-    if path.count("{") == path.count("}"):
-        pattern = re.sub(r"\{[^{}/]*[A-Za-z_][^{}/]*\}", "([^/]+)", path)
-    pattern = pattern.replace("/*/", "/[^/]+/").replace("/*", "/.*")
-    if options.enable_path_prefix_matching and pattern.startswith("/"):
-        pattern = "^" + pattern
-    if options.enable_path_suffix_matching and not pattern.endswith("$"):
-        pattern += "$"
-    if ignore_case:
-        pattern = f"(?i:{pattern})"
-    try:
-        re.compile(pattern.encode())
-    except (OverflowError, RecursionError) as error:
-        raise re.error(str(error)) from None
-    return pattern
+    return overall if overall > 0 and not info.get("global_enforce_timeout_disabled", False) else None
 
 
 def _seconds(text: str, place: str, notes: Notes) -> float:

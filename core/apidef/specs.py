@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from core.apidef.gate import GateEntry, PathRate
+    from core.apidef.endpoints import EndpointSpec
     from core.apidef.recording import RecordingSpec
     from core.apidef.versions import Selector
 
@@ -75,15 +75,6 @@ class RefuseSpec:
 
 
 @dataclass(frozen=True, slots=True)
-class HardTimeout:
-    """``pattern`` is a regex source searched in the outgoing path; ``seconds`` for the whole exchange."""
-
-    method: str
-    pattern: str
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
 class PlanSpec:
     """One API. ``file`` is where it came from; the other fields carry the meaning of their definition keys.
 
@@ -92,10 +83,10 @@ class PlanSpec:
     leads to, ``loop_path`` the path there. Header edits are those of the effective version, removals first.
     An ``internal`` API has no route of its own. ``token`` is where clients put their auth token, None when the API does
     not ask for one; ``strip_auth`` is what is removed before the request goes upstream. ``api_rate`` is the limit of all
-    clients together, (requests, seconds), ``path_rates`` those of single paths. ``events`` is the JSON text of
-    ``event_handlers``, "" without. ``version`` is the name of the version that this is; with a ``selector`` requests
-    choose among ``versions``, (key, spec) pairs of the same API. ``expires`` is the unix time from which a version is
-    refused, None for never. ``gate`` holds the path lists. ``recording`` says what is unusual
+    clients together, (requests, seconds). ``events`` is the JSON text of ``event_handlers``, "" without. ``version``
+    is the name of the version that this is; with a ``selector`` requests choose among ``versions``, (key, spec) pairs
+    of the same API. ``expires`` is the unix time from which a version is refused, None for never, ``api_expires`` the
+    one of the whole API. ``endpoints`` holds the entries that speak of paths. ``recording`` says what is unusual
     about the records of its requests, None for nothing.
     """
 
@@ -121,7 +112,6 @@ class PlanSpec:
     request_headers_add: tuple[tuple[str, str], ...]
     response_headers_remove: tuple[str, ...]
     response_headers_add: tuple[tuple[str, str], ...]
-    hard_timeouts: tuple[HardTimeout, ...]
     global_timeout: float | None
     tls: TransportSpec
     refuse: tuple[RefuseSpec, ...]
@@ -136,6 +126,6 @@ class PlanSpec:
     expires: float | None = None
     selector: Selector | None = None
     versions: tuple[tuple[str, PlanSpec], ...] = ()
-    gate: tuple[GateEntry, ...] = ()
-    path_rates: tuple[PathRate, ...] = ()
+    api_expires: float | None = None
+    endpoints: tuple[EndpointSpec, ...] = ()
     recording: RecordingSpec | None = None

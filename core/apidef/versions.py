@@ -29,8 +29,9 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class Selector:
-    """How a request names its version. location: see LOCATIONS; key: header or parameter; children: (name, api_id) of
-    versions that are APIs of their own; own_name: the base API's own name among them."""
+    """How a request names its version. location: see LOCATIONS; key: header or parameter; slug: a segment that may stand
+    in front of the version in the path; children: (name, api_id) of versions that are APIs of their own; own_name: the
+    base API's own name among them."""
 
     location: int
     key: str
@@ -40,6 +41,7 @@ class Selector:
     pattern: str
     children: tuple[tuple[str, str], ...] = ()
     own_name: str = ""
+    slug: str = ""
 
 
 def unsupported(reason: str) -> RefuseSpec:
@@ -70,6 +72,7 @@ def selector(definition: dict[str, Any]) -> Selector | None:
             rule.get("url_versioning_pattern", ""),
             tuple(sorted(rule.get("versions", {}).items())),
             own,
+            definition.get("slug", ""),
         )
     return Selector(
         LOCATIONS[location],
@@ -78,6 +81,7 @@ def selector(definition: dict[str, Any]) -> Selector | None:
         rule.get("fallback_to_default", False),
         strip,
         rule.get("url_versioning_pattern", ""),
+        slug=definition.get("slug", ""),
     )
 
 

@@ -1,7 +1,7 @@
 """Keys, sessions, policies, limits and organisations. Columns as in table.py; facts from tyk-core section 1."""
 
 TEXT = """
-version_header | str |  | swap | accepted | Response header that carries the version of the API.
+version_header | str |  | swap | used | Response header that says which version served a request that named none; empty means no such header.
 policies.policy_source | str |  | swap | accepted | Where policies come from.
 policies.policy_connection_string | str |  | swap | accepted | Address of the Dashboard for policies.
 policies.policy_record_name | str |  | swap | accepted | File with all policies.

@@ -131,4 +131,10 @@ FAMILIES = (
         "Web hooks that were left out because the same one was sent within event_timeout.",
         "G_HOOKS_SUPPRESSED",
     ),
+    Family(
+        "preforge_path_results_cleared_total",
+        "counter",
+        "Times that a worker remembered too many answers of the path lists and forgot them.",
+        "G_PATH_RESULTS_CLEARED",
+    ),
 )

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Any
 
-from core.apidef.edits import path_pattern
 from core.apidef.options import CompileOptions
+from core.apidef.patterns import path_pattern, translated
 from core.sessions.model import SessionData
 from core.sessions.murmur import murmur32
 
@@ -104,6 +103,5 @@ def access(
 def _pattern(url: str, options: CompileOptions) -> str:
     """A URL of allowed_urls: a bare regex, or with prefix matching a path with {variables} (tyk-core 5.1)."""
     if not options.enable_path_prefix_matching:
-        re.compile(url.encode())
-        return url
+        return translated(url)
     return path_pattern(url, options, False)

@@ -22,7 +22,8 @@ def encoded(plan: RecordPlan, key: KeyRecord | None = None, recorder: Recorder |
     recorder = recorder or Recorder()
     recorder.record(plan, key, **{**CALL, **more})
     batch = recorder.take()
-    assert batch is not None and len(batch) == 1
+    assert batch is not None
+    assert len(batch) == 1
     recorder.release(batch)
     return batch[0]
 

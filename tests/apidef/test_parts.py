@@ -13,8 +13,8 @@ from core.apidef.access import token_source
 from core.apidef.compile import Report
 from core.apidef.decode import decode, decode_thoroughly
 from core.apidef.durations import parse_duration, parse_expiry
-from core.apidef.edits import path_pattern
 from core.apidef.options import CompileOptions
+from core.apidef.patterns import path_pattern
 from core.apidef.schema import DEFINITION
 from core.apidef.specs import AuthSpec, TargetSpec
 from core.apidef.versions import versions as chosen_versions
@@ -148,7 +148,7 @@ def test_places_of_the_auth_token(config: dict[str, Any], expected: AuthSpec) ->
 def test_endpoint_pattern_follows_the_matching_options() -> None:
     both = CompileOptions(enable_path_prefix_matching=True, enable_path_suffix_matching=True)
     assert path_pattern("/a/{id}/*/b", CompileOptions(), False) == "/a/([^/]+)/[^/]+/b"
-    assert path_pattern("/a", both, True) == "(?i:^/a$)"
+    assert path_pattern("/a", both, True) == "(?i:^/a\\Z)"
 
 
 @pytest.mark.parametrize("feature", features.API_FEATURES + features.VERSION_FEATURES, ids=lambda f: f.path)
