@@ -134,7 +134,7 @@ def test_packages_have_nothing_built_under_version_control() -> None:
 
 def test_every_test_module_tests_something() -> None:
     """A test without an assertion is a defect; `raises` counts, and so do checks of the test client."""
-    checks = re.compile(r"assert\b|pytest\.raises|expect_\w+\(|check_\w+\(|wait_for\(")
+    checks = re.compile(r"assert\b|pytest\.raises|expect_\w+\(|check_\w+\(|wait_for\(|until\(|call_and_validate\(")
     empty = []
     for path in of_kind(".py"):
         if not path.name.startswith("test_"):

@@ -80,6 +80,8 @@ def incomplete(seen: list[Seen]) -> list[Seen]:
 def test_invalid_request_is_refused_and_reaches_no_upstream(gateway: Gateway, upstream: Upstream, case: Case) -> None:
     """The status, a closed connection, the same for every split; no whole request for the upstream."""
     gateway.fetch("/sentinel")
+    cut = [upstream.connections[r.connection] for r in incomplete(upstream.requests) if not r.complete]
+    wait_for(lambda: all(connection.ended.is_set() for connection in cut), "what other cases sent has arrived")
     before, requests = total_bytes(upstream), len(upstream.requests)
     gateway.fetch("/sentinel")
     sentinel = total_bytes(upstream) - before
