@@ -8,14 +8,29 @@ from typing import Any
 
 import orjson
 
-from core.config.gojson import MAX_BYTES, Anything, Bool, Int, ListOf, MapOf, Num, Obj, Str, decode_document, walk
+from core.config.gojson import (
+    MAX_BYTES,
+    MAX_DEPTH,
+    Anything,
+    Bool,
+    Int,
+    ListOf,
+    MapOf,
+    Num,
+    Obj,
+    Schema,
+    Str,
+    decode_document,
+    walk,
+)
 from core.findings import Finding
 from core.sessions.encoding import Struct, dumps
+from core.sessions.reading import Unusual, reader
 
 SessionData = dict[str, Any]
 
 SMOOTHING = Obj({"enabled": Bool(), "threshold": Int(), "trigger": Num(), "step": Int(), "delay": Int()})
-LIMIT_FIELDS = {
+LIMIT_FIELDS: dict[str, Schema] = {
     "rate": Num(),
     "per": Num(),
     "throttle_interval": Num(),
@@ -106,6 +121,7 @@ _NEWER_ACCESS = frozenset(
         "json_rpc_methods_access_rights", "mcp_primitives", "mcp_access_rights",
     )
 )  # fmt: skip
+_FREE = ("json_rpc_methods", "json_rpc_methods_access_rights", "mcp_primitives", "mcp_access_rights")
 _NEVER = "0001-01-01T00:00:00Z"
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)\Z", re.ASCII)
 
@@ -117,13 +133,16 @@ class SessionError(ValueError):
 def decode(raw: bytes, name: str = "session") -> SessionData:
     """Read a session; every field is there afterwards. name: what to call it in errors. Raises SessionError."""
     try:
-        value = orjson.loads(raw) if len(raw) <= MAX_BYTES else None
-    except orjson.JSONDecodeError:
-        value = None
-    if value is None:
-        # Slower, but takes all that Go takes, and says what is wrong and where.
-        value, findings = decode_document(raw, name)
-        _raise_first(findings)
+        if len(raw) <= MAX_BYTES:
+            value = orjson.loads(raw)
+            if raw.count(b"{") + raw.count(b"[") > MAX_DEPTH and not _shallow(value):
+                raise SessionError(f"{name}: $: it is nested deeper than {MAX_DEPTH} levels")
+            return _read(value, name)
+    except (orjson.JSONDecodeError, Unusual):
+        pass
+    # Slower, but takes all that Go takes, and says what is wrong and where.
+    value, findings = decode_document(raw, name)
+    _raise_first(findings)
     return from_value(value, name)
 
 
@@ -131,27 +150,63 @@ def from_value(value: Any, name: str = "session") -> SessionData:
     """The same for JSON that is decoded already; whole floats count as integers. Raises SessionError."""
     if not isinstance(value, dict):
         raise SessionError(f"{name}: $: expected an object")
+    if not _shallow(value):
+        raise SessionError(f"{name}: $: it is nested deeper than {MAX_DEPTH} levels")
     findings: list[Finding] = []
-    try:
-        session: SessionData = walk(value, SESSION, name, "$", findings)
-        if _has_error(findings):
-            findings = []
-            session = walk(whole_numbers(value), SESSION, name, "$", findings)
-        _check_plain(session["meta_data"], f"{name}: $.meta_data")
-    except RecursionError:
-        raise SessionError(f"{name}: $: it is nested too deep") from None
+    session: SessionData = walk(value, SESSION, name, "$", findings)
+    if _has_error(findings):
+        findings = []
+        session = walk(whole_numbers(value), SESSION, name, "$", findings)
+    _raise_first(findings)
+    return _checked(session, name)
+
+
+_read_session = reader(SESSION)
+
+
+def _read(value: Any, name: str) -> SessionData:
+    if type(value) is not dict:
+        raise Unusual
+    return _checked(_read_session(value), name)
+
+
+def _checked(session: SessionData, name: str) -> SessionData:
+    """What a schema cannot say."""
+    findings: list[Finding] = []
+    check_plain(session["meta_data"], name, "$.meta_data", findings)
     check_smoothing(session, name, "$", findings)
     for api, access in session["access_rights"].items():
         check_access(access, name, f'$.access_rights["{api}"]', findings)
     if session["date_created"] and not _TIME.match(session["date_created"]):
         findings.append(Finding("error", name, "$.date_created", "expected a time such as 2024-01-31T12:00:00Z"))
-    _raise_first(findings)
+    if findings:
+        _raise_first(findings)
     return session
 
 
+def _shallow(value: Any) -> bool:
+    """Whether JSON is nested no deeper than what is read elsewhere, so that nothing recursive fails later."""
+    level = [value]
+    for _ in range(MAX_DEPTH + 1):
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, dict | list)
+        ]
+        if not level:
+            return True
+    return False
+
+
 def check_access(access: dict[str, Any], name: str, path: str, findings: list[Finding]) -> None:
-    """Check the parts of an access right that may be an object or absent."""
+    """Check the parts of an access right that may be an object or absent, or have no form of their own."""
     check_smoothing(access["limit"], name, f"{path}.limit", findings)
+    for key in _FREE:
+        if access[key] is not None:
+            check_plain(access[key], name, f"{path}.{key}", findings)
+    for entry in access["allowed_urls"]:
+        check_plain(entry["conditions"], name, f"{path}.allowed_urls", findings)
     for at, endpoint in enumerate(access["endpoints"]):
         for number, method in enumerate(endpoint["methods"]):
             check_smoothing(method["limit"], name, f"{path}.endpoints[{at}].methods[{number}].limit", findings)
@@ -244,13 +299,14 @@ def encode(session: SessionData) -> bytes:
     return dumps(found).encode()
 
 
-def _check_plain(value: Any, place: str) -> None:
-    """Refuse numbers that JSON cannot hold; they come from exponents that are too large."""
-    if isinstance(value, float) and not math.isfinite(value):
-        raise SessionError(f"{place}: a number is too large")
-    if isinstance(value, dict | list):
+def check_plain(value: Any, name: str, path: str, findings: list[Finding]) -> None:
+    """Report numbers that JSON cannot hold; they come from exponents that are too large."""
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            findings.append(Finding("error", name, path, "the number is too large"))
+    elif isinstance(value, dict | list):
         for item in value.values() if isinstance(value, dict) else value:
-            _check_plain(item, place)
+            check_plain(item, name, path, findings)
 
 
 def _has_error(findings: list[Finding]) -> bool:
