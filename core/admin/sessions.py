@@ -40,12 +40,12 @@ def timestamp() -> str:
 
 def with_policies(context: AdminContext, session: SessionData) -> SessionData:
     """The session as its policies make it. Raises PolicyError."""
-    return policies.apply(session, context.policies, org=session["org_id"])
+    return policies.apply(session, context.policies, org=session["org_id"] or None)
 
 
 def trial_end(context: AdminContext, session: SessionData) -> int:
     """When a new key expires: what its policies say, else its own `expires`. Raises PolicyError."""
-    return policies.expiry(session, context.policies, session["org_id"], now())
+    return policies.expiry(session, context.policies, session["org_id"] or None, now())
 
 
 async def opened(context: AdminContext, session: SessionData) -> list[ApiFacts]:

@@ -7,7 +7,7 @@ import binascii
 import re
 import uuid
 from collections.abc import Sequence
-from json.encoder import encode_basestring as _quoted   # as it is but for quotes, backslashes and control characters
+from json.encoder import encode_basestring as _quoted  # as it is but for quotes, backslashes and control characters
 from typing import Any
 
 import orjson

@@ -72,8 +72,8 @@ def test_credentials_do_not_reach_the_upstream_when_they_are_to_be_removed(site:
 )
 def test_session_decides(site: Site, change: dict[str, object], status: int, text: str) -> None:
     gateway = site.gateway(keyed("a", site.upstream.url))
-    site.put(f"{ORG}key", session("a", **change))
-    answer = call(gateway, "/a/x", "key")
+    site.put(f"{ORG}mykey", session("a", **change))
+    answer = call(gateway, "/a/x", "mykey")
     assert answer.status == status
     assert status == 200 or error(answer.body) == text
 
@@ -81,17 +81,17 @@ def test_session_decides(site: Site, change: dict[str, object], status: int, tex
 def test_url_rights_are_checked_by_path_and_method(site: Site) -> None:
     gateway = site.gateway(keyed("a", site.upstream.url))
     rights = {"a": {"api_id": "a", "versions": ["Default"], "allowed_urls": [{"url": "/open/[0-9]+$", "methods": ["GET"]}]}}
-    site.put(f"{ORG}key", session(access_rights=rights))
-    assert call(gateway, "/a/open/12", "key").status == 200
-    assert call(gateway, "/a/open/x", "key").status == 403
+    site.put(f"{ORG}mykey", session(access_rights=rights))
+    assert call(gateway, "/a/open/12", "mykey").status == 200
+    assert call(gateway, "/a/open/x", "mykey").status == 403
     assert gateway.fetch("/a/open/12", "Authorization: key", method="POST", body=b"").status == 403
 
 
 def test_url_right_that_does_not_compile_refuses(site: Site) -> None:
     gateway = site.gateway(keyed("a", site.upstream.url))
     rights = {"a": {"api_id": "a", "versions": ["Default"], "allowed_urls": [{"url": "/(", "methods": ["GET"]}]}}
-    site.put(f"{ORG}key", session(access_rights=rights))
-    assert call(gateway, "/a/x", "key").status == 403
+    site.put(f"{ORG}mykey", session(access_rights=rights))
+    assert call(gateway, "/a/x", "mykey").status == 403
 
 
 @pytest.mark.parametrize("function", ["", "murmur32", "murmur64", "murmur128", "sha256"])
@@ -118,18 +118,18 @@ def test_key_of_an_older_hash_function_is_found(site: Site) -> None:
 
 def test_key_that_is_deleted_ends_on_every_node_and_worker(site: Site) -> None:
     gateways = [site.gateway(keyed("a", site.upstream.url), preforge={"workers": 2}) for _ in range(2)]
-    site.put(f"{ORG}key", session("a"))
+    site.put(f"{ORG}mykey", session("a"))
     for gateway in gateways:
-        assert [call(gateway, "/a/x", "key").status for _ in range(12)] == [200] * 12
-    site.store.ask("DEL", f"apikey-{ORG}key")
-    message = json.dumps({"command": "KeySpaceUpdateNotification", "payload": f"{ORG}key", "signature": signature(f"{ORG}key"),
-                          "algorithm": 5})  # fmt: skip
+        assert [call(gateway, "/a/x", "mykey").status for _ in range(12)] == [200] * 12
+    site.store.ask("DEL", f"apikey-{ORG}mykey")
+    notice = {"command": "KeySpaceUpdateNotification", "payload": f"{ORG}mykey", "algorithm": 5}
+    message = json.dumps({**notice, "signature": signature(f"{ORG}mykey")})
     assert site.store.ask("PUBLISH", "tyk.cluster.notifications", message) == 4
     deadline = time.monotonic() + 2
-    while any(call(g, "/a/x", "key").status == 200 for g in gateways):
+    while any(call(g, "/a/x", "mykey").status == 200 for g in gateways):
         assert time.monotonic() < deadline, "a deleted key still opens after 2 s"
     for gateway in gateways:
-        assert [call(gateway, "/a/x", "key").status for _ in range(12)] == [403] * 12
+        assert [call(gateway, "/a/x", "mykey").status for _ in range(12)] == [403] * 12
 
 
 def signature(payload: str) -> str:
@@ -140,15 +140,15 @@ def signature(payload: str) -> str:
 
 def test_notification_with_a_wrong_signature_changes_nothing(site: Site) -> None:
     gateway = site.gateway(keyed("a", site.upstream.url))
-    site.put(f"{ORG}key", session("a"))
-    assert call(gateway, "/a/x", "key").status == 200
-    notice = {"command": "KeySpaceUpdateNotification", "payload": f"{ORG}key", "signature": "0" * 64, "algorithm": 5}
+    site.put(f"{ORG}mykey", session("a"))
+    assert call(gateway, "/a/x", "mykey").status == 200
+    notice = {"command": "KeySpaceUpdateNotification", "payload": f"{ORG}mykey", "signature": "0" * 64, "algorithm": 5}
     message = json.dumps(notice)
     site.store.ask("PUBLISH", "tyk.cluster.notifications", message)
     deadline = time.monotonic() + 10
     while gateway.metrics()["preforge_notifications_refused_total"] < 1:
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    assert call(gateway, "/a/x", "key").status == 200
+    assert call(gateway, "/a/x", "mykey").status == 200
     time.sleep(1.2)
     assert gateway.metrics()["preforge_keys_loaded_total"] == 1
