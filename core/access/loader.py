@@ -43,6 +43,7 @@ class SessionLoader:
 
     def configure(self, config: Any, policies: Policies) -> None:
         """Use other policies and settings from now on; every key is looked at anew."""
+        self._keyspace.configure(config)
         self._policies = policies
         self._max_stale_ms = int(config.preforge.sessions.max_stale * 1000)
         self._min_length = config.min_token_length
