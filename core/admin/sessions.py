@@ -67,10 +67,10 @@ def seconds_to_live(context: AdminContext, session: SessionData, apis: list[ApiF
 
 
 def begin_quota(session: SessionData) -> None:
-    """Let the periods of all quotas begin now."""
+    """Let the periods of all quotas begin now. Limits that come from policies have no period in the session."""
     started = now()
     session["quota_renews"] = started + session["quota_renewal_rate"]
-    for right in session["access_rights"].values():
+    for right in () if policies.ids_of(session) else session["access_rights"].values():
         if right["limit"]["quota_max"] > 0:
             right["limit"]["quota_renews"] = started + right["limit"]["quota_renewal_rate"]
 
