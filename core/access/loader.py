@@ -13,6 +13,7 @@ from core.access.answers import Answers
 from core.sessions.keyspace import Found, KeySpace
 from core.sessions.model import SessionError
 from core.sessions.policies import Policies, PolicyError, apply
+from core.sessions.tokens import too_short
 from core.store.errors import StoreAway, StoreError
 
 log = logging.getLogger("preforge.access")
@@ -35,16 +36,17 @@ class SessionLoader:
         self._answers = answers
         self._policies = Policies()
         self._max_stale_ms = 0
-        self._min_length = 3
+        self._min_length = 0
         self._fresh_ms = FRESH_MS
         self._changes = 0
         self._loading: dict[bytes, asyncio.Task[KeyEntry | None]] = {}
 
     def configure(self, config: Any, policies: Policies) -> None:
         """Use other policies and settings from now on; every key is looked at anew."""
+        self._keyspace.configure(config)
         self._policies = policies
         self._max_stale_ms = int(config.preforge.sessions.max_stale * 1000)
-        self._min_length = config.min_token_length or 3
+        self._min_length = config.min_token_length
         fresh = 0 if config.local_session_cache.disable_cached_session_state else FRESH_MS
         self._fresh_ms = fresh
         self.cache.configure(config.preforge.sessions.max_cached, fresh)
@@ -78,7 +80,7 @@ class SessionLoader:
 
     async def _load(self, x: Exchange, prefix: bytes, org: str, token: bytes) -> None:
         serial = x.serial_number
-        if len(token) <= self._min_length:
+        if too_short(token, self._min_length):
             self.unknown += 1
             self._answers.unknown_token(x, token)
             return

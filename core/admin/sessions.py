@@ -40,12 +40,12 @@ def timestamp() -> str:
 
 def with_policies(context: AdminContext, session: SessionData) -> SessionData:
     """The session as its policies make it. Raises PolicyError."""
-    return policies.apply(session, context.policies, org=session["org_id"])
+    return policies.apply(session, context.policies, org=session["org_id"] or None)
 
 
 def trial_end(context: AdminContext, session: SessionData) -> int:
     """When a new key expires: what its policies say, else its own `expires`. Raises PolicyError."""
-    return policies.expiry(session, context.policies, session["org_id"], now())
+    return policies.expiry(session, context.policies, session["org_id"] or None, now())
 
 
 async def opened(context: AdminContext, session: SessionData) -> list[ApiFacts]:
@@ -67,10 +67,10 @@ def seconds_to_live(context: AdminContext, session: SessionData, apis: list[ApiF
 
 
 def begin_quota(session: SessionData) -> None:
-    """Let the periods of all quotas begin now."""
+    """Let the periods of all quotas begin now. Limits that come from policies have no period in the session."""
     started = now()
     session["quota_renews"] = started + session["quota_renewal_rate"]
-    for right in session["access_rights"].values():
+    for right in () if policies.ids_of(session) else session["access_rights"].values():
         if right["limit"]["quota_max"] > 0:
             right["limit"]["quota_renews"] = started + right["limit"]["quota_renewal_rate"]
 

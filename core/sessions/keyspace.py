@@ -37,6 +37,7 @@ class KeySpace:
         self.hash_keys: bool = config.hash_keys
         self.hash_function: str = config.hash_key_function
         self._fallback = list(config.hash_key_function_fallback)
+        self._by_name = not config.disable_key_actions_by_username
 
     def name_of(self, token: str) -> str:
         """What stands for a full token in the store."""
@@ -48,7 +49,7 @@ class KeySpace:
 
     async def load(self, token: str, org: str) -> Found | None:
         """The session that a client's token stands for at an API of an organisation."""
-        full = tokens.candidates(token, org, self.hash_function, self._fallback)
+        full = tokens.candidates(token, org, self.hash_function, self._fallback, by_name=self._by_name)
         names = [self.name_of(one) for one in full]
         values = await self._store.mget([PREFIX + name for name in names])
         for one, name, raw in zip(full, names, values, strict=True):

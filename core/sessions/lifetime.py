@@ -22,11 +22,11 @@ def seconds(session: SessionData, apis: Iterable[tuple[int, bool]], config: Any,
         if expires <= 0:
             return 0
         return max(1, expires - now + (grace if action == "retain" else 0))
-    found = [_for_api(session, lifetime, respects or config.session_lifetime_respects_key_expiration, now)
-             for lifetime, respects in apis] or [_for_api(session, 0, False, now)]  # fmt: skip
-    if any(value == FOREVER for value in found):
-        return FOREVER
-    return max(found)
+    found = [
+        _for_api(session, lifetime, respects or config.session_lifetime_respects_key_expiration, now)
+        for lifetime, respects in list(apis) or [(0, False)]
+    ]
+    return FOREVER if any(value < 0 for value in found) else max(found)
 
 
 def _for_api(session: SessionData, lifetime: int, respects: bool, now: int) -> int:

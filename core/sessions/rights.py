@@ -10,6 +10,8 @@ from core.apidef.patterns import path_pattern, translated
 from core.sessions.model import SessionData
 from core.sessions.murmur import murmur32
 
+_VARIABLE = re.compile(r"\$tyk_meta\.([A-Za-z0-9_\-.]+)", re.ASCII)
+
 
 @dataclass(frozen=True, slots=True)
 class EndpointLimit:
@@ -53,10 +55,29 @@ def limit_of(session: SessionData, api_id: str) -> dict[str, Any]:
     return own if own and any(v for k, v in own.items()) else session
 
 
+def shared_name(session: SessionData) -> str:
+    """The name under which a key counts together with others (meta_data.rate_limit_pattern), "" for its own.
+
+    Raises ValueError for a pattern that depends on the request: what it asks for cannot be counted.
+    """
+    pattern = session["meta_data"].get("rate_limit_pattern")
+    if not isinstance(pattern, str):
+        return ""
+    found = _VARIABLE.sub(lambda match: str(session["meta_data"].get(match[1], "")), pattern)
+    if "$tyk_context." in found or "$secret_" in found:
+        raise ValueError("meta_data.rate_limit_pattern: only $tyk_meta variables are supported")
+    return found
+
+
 def access(
     session: SessionData, api_id: str, not_versioned: bool, name: str, options: CompileOptions
 ) -> Access:
-    """Compile; name: what stands for the key in the store. Raises re.error for a URL pattern that does not compile."""
+    """Compile; name: what stands for the key in the store.
+
+    Raises re.error for a URL pattern that does not compile, ValueError for a rate_limit_pattern that cannot be used.
+    """
+    shared = shared_name(session)
+    name = shared or name
     rights = session["access_rights"]
     mine = rights.get(api_id)
     limit = limit_of(session, api_id)
@@ -95,7 +116,8 @@ def access(
         quota_remaining=limit["quota_remaining"],
         rate_key=rate_key,
         quota_key=f"quota-{scope}{name}",
-        last_updated=session["last_updated"],
+        # Keys that count together do so whenever each of them was changed.
+        last_updated="" if shared else session["last_updated"],
         endpoints=tuple(endpoints),
     )
 
