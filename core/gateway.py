@@ -20,6 +20,7 @@ from core.apidef.snapshot import Snapshot
 from core.config import Config, ConfigError, load
 from core.config.load import changed, held
 from core.errors.pages import ErrorPages
+from core.events.check import check_events
 from core.findings import Finding
 from core.process.app import BootError, EmbeddedSpec, Limits, ListenerSpec, LoadReport, WorkerContext
 from core.sessions.policies import Policies
@@ -129,6 +130,7 @@ class GatewayApp:
         findings += policies.findings
         if config.template_path:
             findings += ErrorPages(config.template_path).findings
+        findings += check_events(config, self.path, result.snapshot)
         return LoadReport(pickle.dumps((config, result.snapshot, policies.policies)), findings)
 
     def adopt(self, report: LoadReport) -> bytes:

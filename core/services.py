@@ -74,7 +74,7 @@ class Services:
         messages, found = with_overrides(overrides, "tyk.conf")
         findings += found
         self.answers.configure(messages)
-        findings += self.events.configure(config, handlers)
+        self.events.configure(config, handlers)     # the loader has reported what cannot be used: core.events.check
         self.policies = policies
         self.path_memo.configure(config.preforge.limits.max_path_results)
         self.sessions.configure(config, policies)

@@ -152,8 +152,13 @@ def lint(options: argparse.Namespace) -> int:
     if config is not None:
         from core.apidef.lint import lint as lint_apis  # noqa: PLC0415  # only needed here
         from core.apidef.options import from_config  # noqa: PLC0415
+        from core.apidef.read import read_directory  # noqa: PLC0415
+        from core.events.check import check_events  # noqa: PLC0415
 
-        findings = findings + lint_apis(config.app_path, from_config(config, os.environ))
+        reading = from_config(config, os.environ)
+        findings = findings + lint_apis(config.app_path, reading)
+        snapshot = read_directory(config.app_path, reading, None).snapshot
+        findings += check_events(config, options.conf or "tyk.conf", snapshot)
     errors = sum(finding.severity == "error" for finding in findings)
     if options.json:
         _say(json.dumps([_as_json(finding) for finding in findings], indent=2))

@@ -16,7 +16,7 @@ enable_hashed_keys_listing | bool |  | swap | accepted | List the hashes of keys
 min_token_length | int |  | swap | used | Keys of up to so many characters are refused without a look at the store; 0 means 3.
 disable_key_actions_by_username | bool |  | swap | accepted | Do not address keys by user name.
 allow_master_keys | bool |  | swap | accepted | Let a key without access rights open every API.
-enable_key_logging | bool |  | swap | accepted | Write whole keys to the log.
+enable_key_logging | bool |  | swap | used | Write whole keys to the log lines of event handlers; without it their last four characters.
 local_session_cache.disable_cached_session_state | bool |  | swap | accepted | Do not cache sessions.
 local_session_cache.cached_session_timeout | int |  | swap | accepted | Seconds that a session is cached.
 local_session_cache.cached_session_eviction | int |  | swap | accepted | Seconds between clean-ups of cached sessions.

@@ -12,7 +12,8 @@ from core.events.settings import EventSettings
 from core.events.webhook import WebHook
 
 MOST_ANSWER = 65536         # bytes of an answer that are read, so that its connection can be used again
-KEEP_SECONDS = 30.0
+# Shorter than what servers keep: a connection that the server is closing just now loses the hook, which is not sent twice.
+KEEP_SECONDS = 2.0
 
 
 class GuardedResolver(AbstractResolver):

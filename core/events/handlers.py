@@ -151,11 +151,11 @@ class HandlerReader:
         self.findings.append(Finding("warning", file, path, message))
 
 
-def system_events(reader: HandlerReader, event_handlers: Any, old_form: Any) -> Handlers:
+def system_events(reader: HandlerReader, event_handlers: Any, old_form: Any, file: str) -> Handlers:
     """The handlers of tyk.conf: event_handlers.events, else the old event_trigers_defunct (event name -> handlers)."""
     handlers = event_handlers.get("events") if isinstance(event_handlers, dict) else event_handlers
     if handlers is not None or not isinstance(old_form, dict):
-        return reader.read(handlers, "tyk.conf", "$.event_handlers.events", fired=TOKEN_EVENTS)
+        return reader.read(handlers, file, "$.event_handlers.events", fired=TOKEN_EVENTS)
     entries = {
         name: [
             {"handler_name": entry.get("handler_name", entry.get("handler")), "handler_meta": entry.get("handler_meta")}
@@ -165,7 +165,7 @@ def system_events(reader: HandlerReader, event_handlers: Any, old_form: Any) -> 
         if isinstance(handlers, list) else handlers
         for name, handlers in old_form.items()
     }  # fmt: skip
-    return reader.read(entries, "tyk.conf", "$.event_trigers_defunct", fired=TOKEN_EVENTS)
+    return reader.read(entries, file, "$.event_trigers_defunct", fired=TOKEN_EVENTS)
 
 
 def _is_address(host: str) -> bool:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from accel.http1 import Exchange
+from core.events.check import FIELD
 from core.events.cooldown import Cooldown
 from core.events.event import KEY_EVENTS, TRIGGER, Event
 from core.events.handlers import HandlerReader, Handlers, LogHandler, system_events
@@ -18,6 +19,8 @@ from core.events.sender import Sender
 from core.events.settings import EventSettings, obfuscated
 from core.findings import Finding
 from core.store.client import Store
+
+FILE = "tyk.conf"
 
 log = logging.getLogger("preforge.events")
 
@@ -45,10 +48,10 @@ class EventHub:
         """Take another configuration; events that wait keep the handlers they were fired for. apis: by api_id."""
         self.settings = EventSettings.from_config(config)
         reader = HandlerReader(self.settings)
-        self._system = system_events(reader, config.event_handlers, config.event_trigers_defunct)
-        self.monitor = read_monitor(config.monitor, reader)
+        self._system = system_events(reader, config.event_handlers, config.event_trigers_defunct, FILE)
+        self.monitor = read_monitor(config.monitor, reader, FILE)
         found = {
-            api_id: reader.read(api.events, api.file, "$.event_handlers.events", fired=KEY_EVENTS)
+            api_id: reader.read(api.events, api.file, FIELD, fired=KEY_EVENTS)
             for api_id, api in apis.items()
         }
         self._apis = {api_id: handlers for api_id, handlers in found.items() if handlers}

@@ -39,11 +39,11 @@ class MonitorSettings:
     hook: WebHook | None = None
 
 
-def read_monitor(raw: Any, reader: HandlerReader) -> MonitorSettings:
+def read_monitor(raw: Any, reader: HandlerReader, file: str) -> MonitorSettings:
     """Read it; what cannot be used is reported in reader.findings and off."""
 
     def wrong(field: str, expected: str, severity: Any = "error") -> None:
-        reader.findings.append(Finding(severity, "tyk.conf", f"$.monitor{field}", expected))
+        reader.findings.append(Finding(severity, file, f"$.monitor{field}", expected))
 
     if raw is None:
         return MonitorSettings()
@@ -68,7 +68,7 @@ def read_monitor(raw: Any, reader: HandlerReader) -> MonitorSettings:
     if not isinstance(configuration, dict):
         wrong(".configuration", "expected an object with method, target_path, template_path, header_map, event_timeout")
         return MonitorSettings()
-    hook = reader.web_hook(configuration, "tyk.conf", "$.monitor.configuration")
+    hook = reader.web_hook(configuration, file, "$.monitor.configuration")
     return MonitorSettings(switches["monitor_user_keys"] and hook is not None, float(limit), hook)
 
 

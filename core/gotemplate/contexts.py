@@ -27,6 +27,10 @@ class EscapingMode(Protocol):
         """The context behind two branches, None when they end in places that do not fit."""
         ...
 
+    def unfinished(self, context: Hashable) -> str:
+        """What is still open where a document ends, "" if nothing."""
+        ...
+
 
 class XmlMode:
     """Text and quoted attributes of XML need the same escapes."""
@@ -41,6 +45,9 @@ class XmlMode:
 
     def join(self, first: Hashable, second: Hashable) -> Hashable | None:
         return first
+
+    def unfinished(self, context: Hashable) -> str:
+        return ""
 
 
 class JsonMode:
@@ -67,6 +74,9 @@ class JsonMode:
 
     def join(self, first: Hashable, second: Hashable) -> Hashable | None:
         return first if first == second else None
+
+    def unfinished(self, context: Hashable) -> str:
+        return "" if context == "outside" else "a JSON string"
 
 
 class JsonTextMode(XmlMode):

@@ -125,6 +125,8 @@ class Run:
         value = self._pipe(dot, Pipe(node.pipe.at, (), False, node.pipe.commands))
         names = node.pipe.declared
         found = False
+        if len(names) == 2 and isinstance(value, int) and not isinstance(value, bool):
+            raise self._source.error(node.at, f"can't use {value} to iterate over more than one variable")
         try:
             for key, item in entries(value):
                 found = True
@@ -222,7 +224,7 @@ class Run:
             if not isinstance(value, Mapping):
                 raise self._source.error(at, f"can't evaluate field {name} in type {kind(value)}")
             if isinstance(value, Record) and name not in value:
-                raise self._source.error(at, f"can't evaluate field {name}, there is {', '.join(value)}")
+                raise self._source.error(at, f"can't evaluate field {name}, there is {', '.join(value) or 'none'}")
             found = value.get(name, MISSING)
             last = number == len(names) - 1
             if callable(found):

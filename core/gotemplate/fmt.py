@@ -118,21 +118,26 @@ def _one(verb: str, value: Any, spec: _Spec) -> str:
     if value is None:
         return _pad("<nil>", spec) if verb == "v" else f"%!{verb}(<nil>)"
     if isinstance(value, Mapping):
-        items = [f"{_one(verb, key, spec)}:{_one(verb, item, spec)}" for key, item in sorted_items(value)]
+        items = [f"{_one(verb, key, spec)}:{_item(verb, item, spec)}" for key, item in sorted_items(value)]
         return f"map[{' '.join(items)}]"
     if is_list(value):
-        return "[" + " ".join(_one(verb, item, spec) for item in value) + "]"
+        return "[" + " ".join(_item(verb, item, spec) for item in value) + "]"
     if isinstance(value, str):
         return _text(verb, value, spec)
     if isinstance(value, bool):
-        return _pad(text(value), spec) if verb in "tv" else _wrong(verb, value)
+        return _pad(text(value), spec) if verb in "tv" else _wrong(verb, value, spec)
     if isinstance(value, int):
         return _integer(verb, value, spec)
-    return _float(verb, value, spec) if isinstance(value, float) else _wrong(verb, value)
+    return _float(verb, value, spec) if isinstance(value, float) else _wrong(verb, value, spec)
 
 
-def _wrong(verb: str, value: Any) -> str:
-    return f"%!{verb}({kind(value)}={text(value)})"
+def _item(verb: str, value: Any, spec: _Spec) -> str:
+    """An entry of a list or map."""
+    return "<nil>" if value is None else _one(verb, value, spec)
+
+
+def _wrong(verb: str, value: Any, spec: _Spec) -> str:
+    return f"%!{verb}({kind(value)}={_one('v', value, spec)})"
 
 
 def _text(verb: str, value: str, spec: _Spec) -> str:
@@ -147,7 +152,7 @@ def _text(verb: str, value: str, spec: _Spec) -> str:
         raw = value.encode("utf-8", "replace")
         found = (raw if spec.precision is None else raw[: spec.precision]).hex(*(" ",) if " " in spec.flags else ())
         return _pad(found.upper() if verb == "X" else found, spec)
-    return _wrong(verb, value)
+    return _wrong(verb, value, spec)
 
 
 def _signed(value: str, spec: _Spec) -> str:
@@ -171,18 +176,18 @@ def _integer(verb: str, value: int, spec: _Spec) -> str:
             return _pad(f"U+{value:04X}", spec)
         quoted = "'" + quote(char)[1:-1].replace('\\"', '"').replace("'", "\\'") + "'"
         return _pad(char if verb == "c" else quoted, spec)
-    return _wrong(verb, value)
+    return _wrong(verb, value, spec)
 
 
 def _float(verb: str, value: float, spec: _Spec) -> str:
     finite = float_text(value, exponent_from=400)
     if finite in ("NaN", "+Inf", "-Inf"):
-        return _pad(finite if verb in "vgGeEfF" else _wrong(verb, value), spec)
+        return _pad(finite if verb in "vgGeEfF" else _wrong(verb, value, spec), spec)
     if verb in "vgG" and spec.precision is None:
         found = float_text(value, verb="E" if verb == "G" else "e")
     elif verb in "vgGeEfF":
         form = {"v": "g", "F": "f"}.get(verb, verb)
         found = format(value, f".{6 if spec.precision is None else spec.precision}{form}")
     else:
-        return _wrong(verb, value)
+        return _wrong(verb, value, spec)
     return _pad(_signed(found, spec), spec, zero=True)

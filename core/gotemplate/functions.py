@@ -102,7 +102,7 @@ def _printf(form: Any, *values: Any) -> str:
 
 
 def _printed(values: tuple[Any, ...]) -> str:
-    return fmt.sprint(values)
+    return fmt.sprint(tuple("<no value>" if value is None else value for value in values))
 
 
 BUILTINS: Functions = {

@@ -91,6 +91,12 @@ class HtmlMode:
             return None if "start" in (one.url, two.url) else replace(one, url="query")
         return None
 
+    def unfinished(self, context: Hashable) -> str:
+        place = _place(context)
+        if place.state in ("text", "raw", "rcdata"):
+            return f"<{place.element}>" if place.element else ""
+        return "a comment" if place.state == "comment" else "a tag"
+
 
 def _place(context: Hashable) -> Place:
     if not isinstance(context, Place):

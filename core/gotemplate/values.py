@@ -125,10 +125,10 @@ def _basic(value: Any) -> str:
 def equal(first: Any, second: Any) -> bool:
     """Go's eq of two values. Raises FunctionError for maps, lists and values of different kinds."""
     kinds = _basic(first), _basic(second)
-    if "" in kinds:
-        raise FunctionError(f"non-comparable type {kind(first if not kinds[0] else second)}")
     if "nil" in kinds:
         return kinds[0] == kinds[1]
+    if "" in kinds:
+        raise FunctionError(f"non-comparable type {kind(first if not kinds[0] else second)}")
     if kinds[0] != kinds[1]:
         raise FunctionError("incompatible types for comparison")
     return bool(first == second)

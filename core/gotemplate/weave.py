@@ -18,7 +18,10 @@ MAX_COPIES = 200
 def weave(source: Source, trees: Mapping[str, list[Node]], mode: EscapingMode) -> dict[str, list[Node]]:
     """Return the trees with escapers. Raises TemplateError where a value may not stand, or where branches do not fit."""
     weaver = _Weaver(source, trees, mode)
-    weaver.template(0, source.name, mode.start)
+    _, end = weaver.template(0, source.name, mode.start)
+    left = "" if end is None else mode.unfinished(end)
+    if left:
+        raise source.error(max(0, len(source.text) - 1), f"the template ends inside of {left}")
     return weaver.woven
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -95,20 +96,38 @@ def test_trim_markers_remove_the_space_around(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "template",
     [
-        "{{if .Message}}x{{end}}",
+        "{{if .Message}}x",
+        "{{range 100000}}x{{end}}",
         "{{.Other}}",
-        "{{ .Message | js }}",
+        "{{ .Message | nosuch }}",
         "open {{.Message",
         "{{}}",
         "{{-.Message}}",
     ],
 )
-def test_an_unsupported_template_is_reported_and_replaced(tmp_path: Path, template: str) -> None:
+def test_a_template_that_cannot_be_used_is_reported_and_replaced(tmp_path: Path, template: str) -> None:
     pages = write(tmp_path, error_json="\n" + template)
     assert [f.severity for f in pages.findings] == ["warning"]
     assert pages.findings[0].file == str(tmp_path / "error.json")
-    assert "line 2" in pages.findings[0].message
+    assert re.match(r"error\.json:[23]:", pages.findings[0].message)
     assert pages.render(500, "m")[1] == b'{\n    "error": "m"\n}'
+
+
+def test_the_rest_of_the_language_cannot_be_used(tmp_path: Path) -> None:
+    template = '{{if eq .StatusCode 404}}{"gone": true}{{else}}{"e": "{{printf "%.3s" .Message}}"}{{end}}'
+    pages = write(tmp_path, error_json=template)
+    assert pages.findings == []
+    assert pages.render(404, "m")[1] == b'{"gone": true}'
+    assert pages.render(500, "a\"bc")[1] == b'{"e": "a\\"b"}'
+
+
+def test_a_template_that_fails_later_fails_the_request(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    pages = write(tmp_path, error_json="{{if eq .StatusCode 404}}{{.Other}}{{end}}x", error_xml="{{index .Message 3}}")
+    assert pages.render(500, "m") == (b"application/json", b"x")
+    assert pages.render(404, "m") == (b"application/json", b'{\n    "error": "m"\n}')
+    assert pages.render(404, "m", b"text/xml")[1].startswith(b"<?xml")
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    assert "error.json:1:" in caplog.records[0].message
 
 
 def test_unreadable_pages_never_stop_the_start(tmp_path: Path) -> None:

@@ -92,6 +92,19 @@ def test_the_limit_of_an_api_is_told_without_a_name(site: Site) -> None:
     assert (body["key"], body["message"]) == (f"apilimiter-{ORG}a", "API Rate Limit Exceeded")
 
 
+def test_a_closed_path_is_told_without_a_reason(site: Site) -> None:
+    own = site.directory / "own.txt"
+    own.write_text("{{.Meta.Message}}|{{.Meta.Reason}}|{{.Meta.Path}}|{{.Meta.Key}}")
+    closed = {"path": "/closed", "method_actions": {"GET": {"action": "no_action"}}}
+    version = {"use_extended_paths": True, "extended_paths": {"black_list": [closed]}}
+    handlers = events(VersionFailure=[hook(site, "/hook", template_path=str(own))])
+    gateway = site.gateway(keyed("a", site.upstream.url, use_keyless=True, version=version, event_handlers=handlers))
+    assert gateway.fetch("/a/closed").status == 403
+    (seen,) = received(site, "/hook", 1)
+    reason = "Requested endpoint is forbidden"
+    assert seen.body.decode() == f"Attempted access to disallowed version / path.|{reason}|/a/closed|"
+
+
 def test_changed_keys_are_not_told(site: Site) -> None:
     names = ("TokenCreated", "TokenUpdated", "TokenDeleted")
     gateway = site.gateway(

@@ -104,9 +104,9 @@ def test_an_event_that_never_comes_is_not_mentioned() -> None:
 def test_the_old_form_of_the_gateways_handlers_is_lost() -> None:
     mine = reader()
     old = {"TokenCreated": [{"handler": "eh_log_handler", "handler_meta": {"prefix": "x"}}]}
-    assert system_events(mine, {}, old) == {"TokenCreated": (LogHandler("x"),)}
+    assert system_events(mine, {}, old, "tyk.conf") == {"TokenCreated": (LogHandler("x"),)}
     new = {"events": {"TokenDeleted": [{"handler_name": "eh_log_handler"}]}}
-    assert system_events(mine, new, old) == {"TokenDeleted": (LogHandler(""),)}
+    assert system_events(mine, new, old, "tyk.conf") == {"TokenDeleted": (LogHandler(""),)}
     assert not mine.findings
 
 
@@ -118,8 +118,8 @@ def test_a_strange_configuration_raises(raw: Any) -> None:
     mine.read({"AuthFailure": [{"handler_name": raw, "handler_meta": raw}]}, "a.json", "$.e", fired=KEY_EVENTS)
     for name in ("target_path", "header_map", "event_timeout", "disabled", "template_path", "method"):
         mine.web_hook({"target_path": "http://h/", name: raw}, "a.json", "$.e")
-    read_monitor(raw, mine)
-    read_monitor({"enable_trigger_monitors": True, "configuration": raw, "global_trigger_limit": raw}, mine)
+    read_monitor(raw, mine, "tyk.conf")
+    read_monitor({"enable_trigger_monitors": True, "configuration": raw, "global_trigger_limit": raw}, mine, "tyk.conf")
     assert all(finding.file and finding.path for finding in mine.findings)
 
 
@@ -130,19 +130,19 @@ def monitor(**more: Any) -> dict[str, Any]:
 
 def test_a_monitor_is_on_without_all_that_it_needs() -> None:
     mine = reader()
-    on = read_monitor(monitor(global_trigger_limit=80.5), mine)
+    on = read_monitor(monitor(global_trigger_limit=80.5), mine, "tyk.conf")
     assert (on.keys, on.global_limit) == (True, 80.5)
     assert on.hook is not None
-    assert not read_monitor(monitor(enable_trigger_monitors=False), mine).keys
-    assert not read_monitor(monitor(monitor_user_keys=False), mine).keys
+    assert not read_monitor(monitor(enable_trigger_monitors=False), mine, "tyk.conf").keys
+    assert not read_monitor(monitor(monitor_user_keys=False), mine, "tyk.conf").keys
     assert not mine.findings
-    assert not read_monitor(monitor(configuration={"target_path": "no"}), mine).keys
+    assert not read_monitor(monitor(configuration={"target_path": "no"}), mine, "tyk.conf").keys
     assert [finding.path for finding in mine.findings] == ["$.monitor.configuration.target_path"]
 
 
 def test_organisations_are_not_watched_in_silence() -> None:
     mine = reader()
-    read_monitor(monitor(monitor_org_keys=True), mine)
+    read_monitor(monitor(monitor_org_keys=True), mine, "tyk.conf")
     assert [finding.path for finding in mine.findings] == ["$.monitor.monitor_org_keys"]
 
 

@@ -20,6 +20,7 @@ from core.events.webhook import WebHook, request_headers
 from core.store.client import Store, open_store
 from core.store.settings import Address, StoreSettings
 from tests.support.gateway import free_port
+from tests.support.tls import Authority
 from tests.support.upstream import Upstream, head, reply, silent
 from tests.support.valkey import valkey
 
@@ -153,6 +154,17 @@ def test_a_name_leads_to_a_blocked_network(receiver: Upstream) -> None:
     networks = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
     with_sender(EventSettings(blocked=networks), use)
     assert receiver.requests == []
+
+
+def test_a_hook_is_sent_to_a_server_with_a_strange_certificate(tmp_path: Path) -> None:
+    with Upstream(tls=Authority(tmp_path).server("127.0.0.1")) as receiver:
+
+        async def use(sender: Sender) -> None:
+            sender.put(hook(f"{receiver.url}/a"), event())
+            await until(lambda: sender.failed == 1)
+
+        assert with_sender(EventSettings(), use).sent == 0
+        assert receiver.requests == []
 
 
 def test_the_same_hook_is_sent_again_within_its_cooldown(receiver: Upstream, tmp_path: Path) -> None:
