@@ -14,6 +14,8 @@ from core.config.table import Option, options, parse_value, schema
 from core.findings import Finding
 
 CANDIDATES = ("tyk.conf", "/etc/tyk/tyk.conf")
+# Options for which a negative number means something.
+SIGNED = frozenset(("analytics_config.storage_expiration_time", "http_server_options.xff_depth"))
 # Zero means "not given" for these: the value in effect is the default of the table (tyk-core 1.1, conf setup).
 FILLED = frozenset(
     (
@@ -225,7 +227,7 @@ def _check(option: Option, value: Any, file: str, findings: list[Finding]) -> No
         findings.append(Finding("error", file, place, f"expected one of {allowed}, got {value!r}"))
     elif option.type == "port" and not 0 <= value <= 65535:
         findings.append(Finding("error", file, place, f"expected a port from 0 to 65535, got {value}"))
-    elif option.type in ("int", "num") and option.support == "used" and value < 0:
+    elif option.type in ("int", "num") and option.support == "used" and value < 0 and option.path not in SIGNED:
         findings.append(Finding("error", file, place, f"expected a number that is not negative, got {value}"))
     elif option.type == "[cidr]":
         for index, item in enumerate(value):

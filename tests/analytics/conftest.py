@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,18 +49,18 @@ class Records:
 
 
 @pytest.fixture
-def records(tmp_path: Path) -> Iterator[Records]:
+def site(tmp_path: Path) -> Iterator[Site]:
     upstream = Upstream()
     with valkey(tmp_path / "store") as store:
-        site = Site(tmp_path, store, upstream, [])
+        found = Site(tmp_path, store, upstream, [])
         try:
-            yield Records(site)
+            yield found
         finally:
-            for gateway in site.gateways:
+            for gateway in found.gateways:
                 gateway.stop()
             upstream.close()
 
 
 @pytest.fixture
-def until() -> Callable[..., Any]:
-    return wait_for
+def records(site: Site) -> Records:
+    return Records(site)
