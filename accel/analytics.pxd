@@ -80,15 +80,26 @@ cdef class KeyRecord:
     cdef int _tag_count
 
 
+cdef class Recorder
+
+
 @cython.final
 cdef class Capture:
-    """Bodies and response head of one request that is recorded in detail; each body up to `most` bytes."""
-    cdef Py_ssize_t most
+    """Bodies and response head of one request that is recorded in detail.
+
+    Each body up to Recorder.max_body bytes, and all captures together up to Recorder.max_bytes; what is cut is said in the
+    record. Whoever made it calls `release`.
+    """
+    cdef Recorder recorder
     cdef list request, response
     cdef int64_t request_size, response_size    # of the whole bodies
+    cdef int64_t request_kept, response_kept    # of what is in the lists
     cdef bytes head                             # response head as the client got it
     cdef int add_request(self, bytes piece) except -1
     cdef int add_response(self, const char* p, Py_ssize_t n) except -1
+    cdef int set_head(self, const char* p, Py_ssize_t n) except -1
+    cdef void forget_response(self) noexcept
+    cdef void release(self) noexcept
 
 
 @cython.final
@@ -96,6 +107,7 @@ cdef class Recorder:
     cdef readonly int64_t records               # taken in since the start
     cdef readonly int64_t dropped               # not taken in because a bound was reached
     cdef readonly int64_t held, held_bytes      # waiting, or taken and not released yet
+    cdef readonly int64_t captured              # bytes in captures
     cdef readonly int64_t max_records, max_bytes
     cdef readonly Py_ssize_t batch_records, batch_bytes
     cdef readonly int max_body

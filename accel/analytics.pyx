@@ -170,32 +170,63 @@ cdef class KeyRecord:
 
 @cython.final
 cdef class Capture:
-    """Made by Recorder for one request."""
+    """See analytics.pxd."""
 
-    def __init__(self, Py_ssize_t most):
-        self.most = most
+    def __init__(self, Recorder recorder not None):
+        self.recorder = recorder
         self.request = []
         self.response = []
 
     cdef int add_request(self, bytes piece) except -1:
-        cdef int64_t room = self.most - self.request_size
+        cdef Py_ssize_t n = _room(self.recorder, self.request_kept, PyBytes_GET_SIZE(piece))
         self.request_size += PyBytes_GET_SIZE(piece)
-        if room > 0:
-            self.request.append(piece if PyBytes_GET_SIZE(piece) <= room else piece[:room])
+        if n > 0:
+            self.request.append(piece if PyBytes_GET_SIZE(piece) == n else piece[:n])
+            self.request_kept += n
+            self.recorder.captured += n
         return 0
 
-    cdef int add_response(self, const char* p, Py_ssize_t n) except -1:
-        cdef int64_t room = self.most - self.response_size
-        self.response_size += n
-        if room > 0:
-            self.response.append(PyBytes_FromStringAndSize(p, n if n <= room else room))
+    cdef int add_response(self, const char* p, Py_ssize_t size) except -1:
+        cdef Py_ssize_t n = _room(self.recorder, self.response_kept, size)
+        self.response_size += size
+        if n > 0:
+            self.response.append(PyBytes_FromStringAndSize(p, n))
+            self.response_kept += n
+            self.recorder.captured += n
         return 0
 
+    cdef int set_head(self, const char* p, Py_ssize_t n) except -1:
+        cdef bytes head = PyBytes_FromStringAndSize(p, n)
+        if self.head is not None:
+            self.recorder.captured -= PyBytes_GET_SIZE(self.head)
+        self.head = head
+        self.recorder.captured += n
+        return 0
 
-cdef bytes _wire(bytes head, list body, int64_t size, Py_ssize_t most):
-    """A message's text in base64; a body that was too long is cut, and a line at the end of the head says so."""
-    if size > most:
-        head += b"X-Preforge-Truncated: %d of %d bytes\r\n" % (most, size)
+    cdef void forget_response(self) noexcept:
+        """The gateway answers itself after all."""
+        self.response.clear()
+        self.recorder.captured -= self.response_kept
+        self.response_size = self.response_kept = 0
+
+    cdef void release(self) noexcept:
+        """The request has ended."""
+        if self.head is not None:
+            self.recorder.captured -= PyBytes_GET_SIZE(self.head)
+            self.head = None
+        self.recorder.captured -= self.request_kept + self.response_kept
+        self.request_kept = self.response_kept = 0
+
+
+cdef Py_ssize_t _room(Recorder recorder, int64_t kept, Py_ssize_t wanted) noexcept:
+    """How many more bytes of a body can be kept."""
+    return min(<int64_t>wanted, recorder.max_body - kept, recorder.max_bytes - recorder.captured)
+
+
+cdef bytes _wire(bytes head, list body, int64_t size, int64_t kept):
+    """A message's text in base64; a body that was cut is announced by a line at the end of the head."""
+    if size > kept:
+        head += b"X-Preforge-Truncated: %d of %d bytes\r\n" % (kept, size)
     return base64.b64encode(head + b"\r\n" + b"".join(body))
 
 
@@ -327,9 +358,9 @@ cdef class Recorder:
             key = self.anonymous
         if capture is not None:
             request = _wire(_request_head(record, head, capture.request_size), capture.request, capture.request_size,
-                            capture.most)
+                            capture.request_kept)
             if capture.head is not None:
-                response = _wire(capture.head, capture.response, capture.response_size, capture.most)
+                response = _wire(capture.head, capture.response, capture.response_size, capture.response_kept)
         if parts[P_TRACKED].data != NULL:
             path = parts[P_TRACKED]
         if self._normalise is not None:

@@ -812,6 +812,8 @@ cdef class Exchange:
                 count_refusal(self)
             if plan.recording is not None and gw.recorder is not None and not self.untracked:
                 record_request(self, status, total)
+        if self.capture is not None:
+            end_capture(self)
         if gw.log is None:
             return 0
         clear_record(&record)

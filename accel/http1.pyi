@@ -49,6 +49,7 @@ class Exchange:
     ignored: bool
     untracked: bool
     tracked: bytes | None
+    tracked: bytes | None
     version: bytes
     default_version: bytes | None
     @property

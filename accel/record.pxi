@@ -20,14 +20,13 @@ cdef int begin_capture(Exchange x) except -1:
         except Exception:
             gw.logger.exception("analytics: the session of a key cannot be described")
             return 0
-    x.capture = Capture(gw.recorder.max_body)
+    x.capture = Capture(gw.recorder)
     return 0
 
 
 cdef int capture_head(Exchange x) except -1:
     """The response head has just been written into gw.out, alone; without its empty line."""
-    x.capture.head = PyBytes_FromStringAndSize(x.gw.out.p, x.gw.out.size - 2)
-    return 0
+    return x.capture.set_head(x.gw.out.p, x.gw.out.size - 2)
 
 
 cdef int capture_answer(Exchange x, bytes body) except -1:
@@ -37,8 +36,7 @@ cdef int capture_answer(Exchange x, bytes body) except -1:
         return 0
     if x.capture.request_size == 0 and x.body is not None:
         x.capture.add_request(x.body)
-    x.capture.response = []
-    x.capture.response_size = 0
+    x.capture.forget_response()
     x.capture.add_response(PyBytes_AS_STRING(body), PyBytes_GET_SIZE(body))
     return capture_head(x)
 
@@ -116,5 +114,11 @@ cdef int record_request(Exchange x, int status, int64_t total) except -1:
         gw.recorder.add(&record, plan, key_record(x), head, x.capture)
     except Exception:
         gw.logger.exception("analytics: a request of API %s is not recorded", x.plan.api_id.decode())
+    return 0
+
+
+cdef int end_capture(Exchange x) except -1:
+    """Give back what was kept for the record."""
+    x.capture.release()
     x.capture = None
     return 0

@@ -28,6 +28,8 @@ log = logging.getLogger("preforge.analytics")
 
 ORG_SECONDS = 10.0      # between looks at the sessions of organisations
 BATCH_BYTES = 1 << 20
+MOST = 1_000_000        # records of a list that nobody fetches
+MOST_EMBEDDED = 100_000
 
 
 class Analytics:
@@ -70,7 +72,9 @@ class Analytics:
             address=client_address(settings.trusted, settings.depth),
         )
         self._writer.configure(
-            multiple_keys=settings.multiple_keys, expiration=settings.expiration, max_list=settings.max_list
+            multiple_keys=settings.multiple_keys,
+            expiration=settings.expiration,
+            max_list=settings.max_list or (MOST_EMBEDDED if self._store.settings.embedded else MOST),
         )
         self.health.configure(
             config.health_check.enable_health_checks, config.health_check.health_check_value_timeouts

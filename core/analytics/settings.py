@@ -22,15 +22,18 @@ NUMBER = re.compile(rb"/\d+")
 
 @dataclass(frozen=True, slots=True)
 class RecordSettings:
-    """expiration: seconds that the store keeps records that nobody fetches, 0 for ever; multiple_keys: ten lists
-    instead of one; ignored: client addresses without records; rules: what is replaced in paths; trusted: proxies whose
-    word about the client's address is taken, depth: which of theirs (xff_depth)."""
+    """What may change at a reload.
+
+    expiration: seconds that the store keeps records that nobody fetches, 0 for ever; multiple_keys: ten lists instead of
+    one; max_list: records of a list, 0 for the store's usual; ignored: client addresses without records; rules: what is
+    replaced in paths; trusted: proxies whose word about the client's address is taken; depth: which of theirs (xff_depth).
+    """
 
     enabled: bool = False
     detailed: bool = False
     expiration: int = DEFAULT_EXPIRATION
     multiple_keys: bool = False
-    max_list: int = 1_000_000
+    max_list: int = 0
     hash_keys: bool = False
     ignored: frozenset[bytes] = frozenset()
     node_tags: tuple[str, ...] = ()
@@ -42,14 +45,14 @@ class RecordSettings:
 
     @classmethod
     def from_config(cls, config: Any) -> RecordSettings:
-        """Read what may change at a reload; see `findings` for what cannot be used."""
+        """Read tyk.conf; see `findings` for what cannot be used."""
         ours = config.analytics_config
         return cls(
             enabled=config.enable_analytics,
             detailed=ours.enable_detailed_recording,
             expiration=max(0, ours.storage_expiration_time or DEFAULT_EXPIRATION),
             multiple_keys=ours.enable_multiple_analytics_keys,
-            max_list=max(1, config.preforge.analytics.max_list_length),
+            max_list=config.preforge.analytics.max_list_length,
             hash_keys=config.hash_keys,
             ignored=frozenset(address.strip().encode() for address in ours.ignored_ips),
             node_tags=tuple(config.db_app_conf_options.tags),

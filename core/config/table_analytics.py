@@ -22,7 +22,7 @@ track_404_logs | bool |  | swap | accepted | Record requests that no API answers
 health_check.enable_health_checks | bool |  | swap | used | Keep numbers for /tyk/health.
 health_check.health_check_value_timeouts | int |  | swap | used | Seconds that those numbers cover; 0 means 60.
 preforge.analytics.max_buffered_records | int | 100000 | restart | used | Records of one worker that wait for the store; more are dropped and counted.
-preforge.analytics.max_buffered_bytes | int | 67108864 | restart | used | Bytes of records of one worker that wait for the store; more are dropped and counted.
+preforge.analytics.max_buffered_bytes | int | 67108864 | restart | used | Bytes of records of one worker that wait for the store; more are dropped and counted. As many again hold the bodies for detailed records of requests that run; over that, bodies are cut.
 preforge.analytics.max_recorded_body_bytes | int | 65536 | restart | used | Bytes of each body in a detailed record; a longer one is cut, and a line in the recorded head says so.
-preforge.analytics.max_list_length | int | 1000000 | swap | used | Records in a list of the store; when nobody fetches them the oldest are dropped and counted.
+preforge.analytics.max_list_length | int | 0 | swap | used | Records in a list of the store; when nobody fetches them the oldest are dropped and counted. 0 means 1000000, and 100000 in the embedded store.
 """

@@ -298,3 +298,44 @@ def test_health_check_and_control_paths_leave_no_record(records: Records, status
     assert fetch(gateway.address, path, "X-Tyk-Authorization: test-secret").status == status
     assert gateway.fetch("/open/last").status == 200
     assert last_only(records) == "/last"
+
+
+# -- endpoints ---------------------------------------------------------------------------------
+
+
+def test_tracked_endpoints_are_recorded_under_their_pattern_and_untracked_ones_not_at_all(records: Records) -> None:
+    paths = {
+        "use_extended_paths": True,
+        "extended_paths": {
+            "track_endpoints": [{"path": "/things/{id}", "method": "GET"}],
+            "do_not_track_endpoints": [{"path": "/secret", "method": "GET"}],
+        },
+    }
+    gateway = records.gateway(api("open", "/open/", records.site.upstream.url, version=paths))
+    for path in ("/secret", "/things/5", "/other"):
+        assert gateway.fetch(f"/open{path}").status == 200
+    found = records.take(2)
+    assert [(record["Path"], record["TrackPath"]) for record in found] == [("/things/{id}", True), ("/other", False)]
+    assert found[0]["RawPath"] == "/things/5"
+
+
+def test_bodies_of_running_requests_have_a_bound_together(records: Records) -> None:
+    upstream = records.site.upstream
+    gateway = records.gateway(
+        api("open", "/open/", upstream.url, enable_detailed_recording=True),
+        preforge={"analytics": {"max_buffered_bytes": 65536, "max_recorded_body_bytes": 60000}},
+    )
+    body = b"x" * 60000
+    lines = f"POST /open/x HTTP/1.1\r\nHost: a\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    with Client(gateway.address) as first, Client(gateway.address) as second:
+        first.send(lines + body[:50000])
+        wait_for(lambda: len(upstream.connections) == 1, "the first request is under way")
+        second.send(lines + body)
+        assert second.read("POST").status == 200
+        assert "X-Preforge-Truncated: " in text(records.one(), "RawRequest")
+        first.send(body[50000:])
+        assert first.read("POST").status == 200
+    assert "X-Preforge-Truncated: " not in text(records.one(), "RawRequest")
+    with Client(gateway.address) as again:
+        assert again.send(lines + body).read("POST").status == 200
+    assert text(records.one(), "RawRequest").endswith("\r\n\r\n" + body.decode())
