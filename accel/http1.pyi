@@ -49,7 +49,6 @@ class Exchange:
     ignored: bool
     untracked: bool
     tracked: bytes | None
-    tracked: bytes | None
     version: bytes
     default_version: bytes | None
     @property

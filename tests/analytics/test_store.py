@@ -8,7 +8,8 @@ from pathlib import Path
 import msgpack
 
 from tests.analytics.conftest import LIST, Records
-from tests.support.gateway import Gateway, Json, api, wait_for
+from tests.support.gateway import Gateway, Json, api, running, wait_for
+from tests.support.upstream import Upstream
 from tests.support.valkey import Valkey, valkey
 
 RECORDS = "preforge_analytics_records_total"
@@ -163,3 +164,11 @@ def test_a_list_of_another_kind_does_not_stop_requests(records: Records) -> None
     assert "records wait, because the store did not take them: WRONGTYPE" in gateway.log()
     store.ask("DEL", LIST)
     wait_for(lambda: records.length() == 3, "the records")
+
+
+def test_the_embedded_store_takes_records_too(tmp_path: Path) -> None:
+    with Upstream() as upstream:
+        conf = {"enable_analytics": True}
+        with running(tmp_path / "gateway", [api("open", "/open/", upstream.url)], conf) as gateway:
+            request(gateway, 0, 5)
+            wait_for(lambda: gateway.metrics()[RECORDS] == 5, "records in the embedded store")
