@@ -18,7 +18,7 @@ analytics_config.storage_expiration_time | int |  | swap | used | Seconds after 
 analytics_config.enable_multiple_analytics_keys | bool |  | swap | used | Spread the records over ten lists.
 analytics_config.purge_interval | num |  | swap | ignored | Seconds between moves of records to a database; Tyk Pump does that.
 analytics_config.serializer_type | str |  | swap | accepted | Form of the records; they are always written as msgpack.
-track_404_logs | bool |  | swap | accepted | Record requests that no API answers.
+track_404_logs | bool |  | swap | accepted | Log requests that no API answers; the access log has them, with the flag NRH.
 health_check.enable_health_checks | bool |  | swap | used | Keep numbers for /tyk/health.
 health_check.health_check_value_timeouts | int |  | swap | used | Seconds that those numbers cover; 0 means 60.
 preforge.analytics.max_buffered_records | int | 100000 | restart | used | Records of one worker that wait for the store; more are dropped and counted.
