@@ -43,7 +43,7 @@ def reloaded(gateway: Gateway) -> None:
     assert found.status == 200
 
 
-def refused(answer: Any, text: str = DISALLOWED) -> None:
+def check_refused(answer: Any, text: str = DISALLOWED) -> None:
     assert (answer.status, json.loads(answer.body)["error"]) == (403, text)
 
 
@@ -58,7 +58,7 @@ def test_policy_decides_what_a_key_opens(site: Site) -> None:
     gateway = with_policies(site, two(site), policy("p", "a"))
     site.put(f"{ORG}mykey", session("b", apply_policies=["p"]))
     assert call(gateway, "/a/x", "mykey").status == 200
-    refused(call(gateway, "/b/x", "mykey"))
+    check_refused(call(gateway, "/b/x", "mykey"))
 
 
 def test_policies_are_read_from_one_file_too(site: Site) -> None:
@@ -68,7 +68,7 @@ def test_policies_are_read_from_one_file_too(site: Site) -> None:
     site.put(f"{ORG}mykey", session(apply_policies=["p"]))
     site.put(f"{ORG}other", session(apply_policies=["ignored"]))
     assert call(gateway, "/a/x", "mykey").status == 200
-    refused(call(gateway, "/a/x", "other"))
+    check_refused(call(gateway, "/a/x", "other"))
 
 
 def test_changed_policy_counts_after_a_reload_for_keys_in_use(site: Site) -> None:
@@ -88,7 +88,7 @@ def test_removed_policy_refuses_after_a_reload(site: Site) -> None:
     assert call(gateway, "/a/x", "mykey").status == 200
     (site.directory / "policies" / "p.json").unlink()
     reloaded(gateway)
-    refused(call(gateway, "/a/x", "mykey"))
+    check_refused(call(gateway, "/a/x", "mykey"))
 
 
 def test_policy_that_breaks_stays_what_it_was_and_is_named(site: Site) -> None:
@@ -128,21 +128,21 @@ def test_key_whose_policies_cannot_be_applied_is_refused(site: Site, change: Jso
         policy("part", "a", partitions={"acl": True}),
     )
     site.put(f"{ORG}mykey", session("a", **change))
-    refused(call(gateway, "/a/x", "mykey"))
+    check_refused(call(gateway, "/a/x", "mykey"))
     assert site.upstream.requests == []
 
 
 def test_policies_of_a_dashboard_are_refused_with_a_clear_line(site: Site) -> None:
     gateway = site.gateway(*two(site), policies={"policy_source": "service"})
     site.put(f"{ORG}mykey", session("a", apply_policies=["p"]))
-    refused(call(gateway, "/a/x", "mykey"))
+    check_refused(call(gateway, "/a/x", "mykey"))
     assert "$.policies.policy_source" in gateway.log()
 
 
 def test_inactive_policy_stops_its_keys(site: Site) -> None:
     gateway = with_policies(site, two(site), policy("p", "a"), policy("q", "a", is_inactive=True))
     site.put(f"{ORG}mykey", session(apply_policies=["p", "q"]))
-    refused(call(gateway, "/a/x", "mykey"), "Key is inactive, please renew")
+    check_refused(call(gateway, "/a/x", "mykey"), "Key is inactive, please renew")
 
 
 def test_limits_of_a_policy_go_before_those_of_the_key(site: Site) -> None:
@@ -183,16 +183,16 @@ def test_partition_for_access_leaves_the_rate_of_the_key(site: Site) -> None:
     gateway = with_policies(site, two(site), policy("p", "a", rate=100, per=1, partitions={"acl": True}))
     site.put(f"{ORG}mykey", session("b", rate=1, per=600, apply_policies=["p"]))
     assert statuses(gateway, "/a/x", "mykey", 2) == [200, 429]
-    refused(call(gateway, "/b/x", "mykey"))
+    check_refused(call(gateway, "/b/x", "mykey"))
 
 
 def test_partition_for_the_rate_leaves_the_access_of_the_key(site: Site) -> None:
     gateway = with_policies(site, two(site), policy("p", "a", rate=2, per=600, partitions={"rate_limit": True}))
     site.put(f"{ORG}mykey", session("a", rate=100, per=1, apply_policies=["p"]))
     assert statuses(gateway, "/a/x", "mykey", 3) == [200, 200, 429]
-    refused(call(gateway, "/b/x", "mykey"))
+    check_refused(call(gateway, "/b/x", "mykey"))
     site.put(f"{ORG}other", session("b", apply_policies=["p"]))
-    refused(call(gateway, "/a/x", "other"))
+    check_refused(call(gateway, "/a/x", "other"))
 
 
 def test_partition_for_the_quota_leaves_the_rate_of_the_key(site: Site) -> None:
@@ -232,7 +232,7 @@ def test_urls_of_a_policy_are_checked_by_path_and_method(site: Site) -> None:
     }
     for (method, path), status in expected.items():
         assert gateway.fetch(f"/a{path}", "Authorization: mykey", method=method, body=b"").status == status, (method, path)
-    refused(gateway.fetch("/a/shut", "Authorization: mykey"), RESOURCE)
+    check_refused(gateway.fetch("/a/shut", "Authorization: mykey"), RESOURCE)
 
 
 def test_rights_are_for_versions(site: Site) -> None:
@@ -245,7 +245,7 @@ def test_rights_are_for_versions(site: Site) -> None:
     site.put(f"{ORG}mykey", session(apply_policies=["p"]))
     site.put(f"{ORG}first", session(access_rights={"a": {"api_id": "a", "versions": ["v1"]}}))
     assert call(gateway, "/a/x", "mykey", "X-Version: v2").status == 200
-    refused(call(gateway, "/a/x", "first", "X-Version: v2"))
+    check_refused(call(gateway, "/a/x", "first", "X-Version: v2"))
     assert call(gateway, "/a/x", "first", "X-Version: v1").status == 200
 
 
@@ -268,7 +268,7 @@ def test_keys_with_one_pattern_share_their_limits(site: Site) -> None:
     assert statuses(gateway, "/a/x", "first", 2) + statuses(gateway, "/a/x", "second", 2) == [200, 200, 200, 429]
     by_request = {"rate_limit_pattern": "$tyk_context.remote_addr"}
     site.put(f"{ORG}third", session("a", meta_data=by_request))
-    refused(call(gateway, "/a/x", "third"))
+    check_refused(call(gateway, "/a/x", "third"))
 
 
 def test_key_ends_when_it_expires_while_it_is_in_use(site: Site) -> None:
