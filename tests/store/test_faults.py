@@ -10,10 +10,21 @@ import pytest
 
 from core.store.client import open_store
 from core.store.errors import StoreAway
+from core.store.script import Script
 from core.store.settings import Address, StoreSettings
 from tests.store.conftest import opened, run, settings, until
 from tests.support.gateway import free_port
 from tests.support.valkey import Valkey, valkey
+
+COUNT = Script("return redis.call('INCR', KEYS[1])")
+# Keeps the server busy for so many milliseconds.
+SLOW = Script(
+    """
+local till = os.clock() + ARGV[1] / 1000
+while os.clock() < till do end
+return tonumber(ARGV[1])
+"""
+)
 
 
 def test_a_paused_server_holds_no_command_longer_than_the_deadline(server: Valkey) -> None:
@@ -226,3 +237,73 @@ def test_loss_and_return_are_logged_once_each(server: Valkey, caplog: pytest.Log
     run(body())
     assert caplog.text.count("cannot be reached") == 1
     assert caplog.text.count("is there again") == 1
+
+
+def test_a_connection_that_ends_within_a_reply_fails_that_command_and_those_behind_it() -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65536):
+            if b"GET" in data:
+                writer.write(b"$5\r\nfirst\r\n$100\r\nhalf of it")
+                await writer.drain()
+                break
+            writer.write(b"+PONG\r\n")
+        writer.close()
+
+    async def body() -> None:
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        address = Address("127.0.0.1", server.sockets[0].getsockname()[1])
+        async with opened(StoreSettings((address,), command_timeout=5)) as store:
+            first, *others = await store.pipeline([("GET", "a"), ("GET", "b"), ("GET", "c")])
+            assert first == b"first"
+            assert all(isinstance(other, StoreAway) for other in others)
+            assert (store.stats()["lost"], store.stats()["errors"], store.stats()["timeouts"]) == (2, 0, 0)
+            await until(lambda: store.available, "a new connection is made")
+            assert await store.call("PING") == b"PONG"
+        server.close()
+
+    run(body())
+
+
+def test_a_slow_server_is_waited_for_up_to_the_deadline_and_no_reply_is_mixed_up(server: Valkey) -> None:
+    async def body() -> None:
+        async with opened(settings(server, command_timeout=2)) as store:
+            slow = asyncio.ensure_future(store.script(SLOW, [], [300]))
+            await asyncio.sleep(0)
+            quick = await asyncio.gather(*(store.call("ECHO", number) for number in range(50)))
+            assert quick == [b"%d" % number for number in range(50)]
+            assert await slow == 300
+            assert store.stats()["timeouts"] == 0
+            with pytest.raises(StoreAway, match="did not answer within 2 s"):
+                await store.script(SLOW, [], [4000])
+            await until(lambda: store.available, "it is connected again", 30)
+            assert await store.call("ECHO", "later") == b"later"
+
+    run(body())
+
+
+def test_a_server_that_is_started_with_other_data_is_used_as_it_is(server: Valkey, tmp_path: Path) -> None:
+    async def body() -> None:
+        async with opened(settings(server)) as store:
+            assert await store.script(COUNT, ["n"], []) == 1
+            server.kill()
+            await until(lambda: not store.available, "the loss is seen")
+            server.directory = tmp_path / "other"
+            server.directory.mkdir()
+            server.start()
+            await until(lambda: store.available, "it is connected again")
+            assert await store.script(COUNT, ["n"], []) == 1
+            assert await store.scan("*") == [b"n"]
+
+    run(body())
+
+
+def test_connections_that_the_server_ends_are_made_again(server: Valkey) -> None:
+    async def body() -> None:
+        async with opened(settings(server)) as store:
+            for turn in range(1, 4):
+                server.ask("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+                await until(lambda: store.stats()["reconnects"] == turn, "the loss is seen")  # noqa: B023
+                await until(lambda: store.available, "it is connected again")
+                assert await store.call("PING") == b"PONG"
+
+    run(body())
