@@ -12,6 +12,7 @@ from tests.access.conftest import Site
 from tests.support.cluster import Cluster, cluster
 from tests.support.gateway import Gateway, Json, wait_for
 from tests.support.keys import ORG, call, keyed, session, statuses
+from tests.support.valkey import valkey
 
 QUICK = {"preforge": {"storage": {"command_timeout": 0.3}}}
 ADMIN = "X-Tyk-Authorization: test-secret"
@@ -140,3 +141,18 @@ def test_limits_in_a_cluster_hold_whatever_slots_their_keys_have(on_cluster: tup
             passed = statuses(gateway, "/a/x", key, 8)
             assert passed.count(200) in ({4, 5} if "sentinel" in option else {4}), (option, passed)
             assert passed[-1] == 429
+
+
+def test_limits_have_a_store_of_their_own_when_it_is_asked_for(site: Site, tmp_path: Path) -> None:
+    with valkey(tmp_path / "limits") as other:
+        section = {"type": "redis", "host": "127.0.0.1", "port": other.port}
+        options = {"enable_rate_limiter_storage": True, "rate_limiter_storage": section, "enable_redis_rolling_limiter": True}
+        gateway = site.gateway(keyed("a", site.upstream.url), **options, **QUICK)
+        site.put(f"{ORG}key", session("a", rate=3, per=600))
+        assert statuses(gateway, "/a/x", f"{ORG}key", 5) == [200] * 3 + [429] * 2
+        assert other.ask("ZCARD", f"rate-limit-{ORG}key") > 0
+        assert site.store.ask("KEYS", "rate-limit*") == []
+        other.kill()
+        # The node counts by itself then: the limit still holds.
+        assert statuses(gateway, "/a/x", f"{ORG}key", 5)[-1] == 429
+        gateway.stop()
