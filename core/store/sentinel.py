@@ -19,6 +19,7 @@ log = logging.getLogger("preforge.store")
 
 MOST_SENTINELS = 32
 SWITCHED = "+switch-master"
+ANOTHER = "another master has been chosen"
 
 
 class Sentinels:
@@ -39,6 +40,7 @@ class Sentinels:
                     found, others = await self._ask(address)
             except (OSError, StoreError, ssl.SSLError) as error:
                 why = f"the sentinel {address}: {error or 'no answer in time'}"
+                self._last(address)
                 continue
             if found is None:
                 why = f"the sentinel {address} watches no master named {self.name!r}"
@@ -51,6 +53,11 @@ class Sentinels:
                 continue
             return master
         raise StoreAway(why or "no sentinel answers")
+
+    def _last(self, address: Address) -> None:
+        """Ask this one after all others from now on: whoever waits for an answer may not wait for the whole list."""
+        self._known.remove(address)
+        self._known.append(address)
 
     async def _ask(self, address: Address) -> tuple[list[bytes] | None, Any]:
         connection = await dial(self.settings, address, Counters(), lambda _: None)
@@ -82,7 +89,9 @@ class SentinelStore(SingleStore):
     def __init__(self, settings: StoreSettings) -> None:
         super().__init__(settings)
         self._sentinels = Sentinels(settings)
-        self._link = Link(settings, self._locate, self._counters, greet=_must_be_master, on_away=self._renew)
+        self._link = Link(
+            settings, self._locate, self._counters, greet=_must_be_master, on_demoted=self._demoted
+        )
         self._news = Subscription(
             self._sentinels.settings, self._sentinels.sentinel, SWITCHED, self._switched, self._heard, "the sentinels"
         )
@@ -104,18 +113,13 @@ class SentinelStore(SingleStore):
         name, *where = message.decode("utf-8", "replace").split(" ")
         if name == self._sentinels.name:
             log.warning("the sentinels chose another master: %s", ":".join(where[-2:]))
-            self._renew()
+            self._renew(ANOTHER)
 
     def _heard(self, up: bool) -> None:
         # Another master may have been chosen while nobody listened.
         if up and self._was_heard:
-            self._renew()
+            self._renew(ANOTHER)
         self._was_heard = self._was_heard or up
-
-    def _renew(self) -> None:
-        self._link.renew("another master has been chosen")
-        for subscription in self._subscriptions:
-            subscription.renew("another master has been chosen")
 
 
 async def _must_be_master(connection: Connection) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -115,6 +116,19 @@ def test_the_master_that_sentinels_name_gets_the_commands(watched: Watched) -> N
 
     run(body())
     assert watched.master.ask("GET", "a") == b"1"
+
+
+def test_many_sentinels_that_do_not_answer_do_not_hide_the_one_that_does(watched: Watched) -> None:
+    async def body(silent: list[socket.socket]) -> None:
+        addresses = [Address("127.0.0.1", one.getsockname()[1]) for one in silent]
+        wanted = watched.settings(watched.sentinels[2], command_timeout=0.2, timeout=0.5)
+        async with opened(dataclasses.replace(wanted, addresses=(*addresses, *wanted.addresses))) as store:
+            await until(lambda: store.available, "the master is found")
+            assert await store.call("PING") == b"PONG"
+
+    with contextlib.ExitStack() as stack:
+        # The kernel takes connections, nobody reads from them.
+        run(body([stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(8)]))
 
 
 @pytest.mark.parametrize(
