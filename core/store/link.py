@@ -120,9 +120,9 @@ class Link:
             self._counters.refused += 1
             self._loop.call_soon(callback, StoreAway(f"the store cannot be reached: {self._why}"))
 
-    def renew(self, reason: str) -> None:
-        """Give the connection up and locate the server anew."""
-        if self.connection is not None:
+    def renew(self, reason: str, to: Address | None = None) -> None:
+        """Give the connection up and locate the server anew; to: not if it is this one already."""
+        if self.connection is not None and (to is None or self.address != to):
             self.connection.close(reason)
 
     async def close(self) -> None:

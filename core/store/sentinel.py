@@ -96,6 +96,7 @@ class SentinelStore(SingleStore):
             self._sentinels.settings, self._sentinels.sentinel, SWITCHED, self._switched, self._heard, "the sentinels"
         )
         self._was_heard = False
+        self._looking: asyncio.Task[None] | None = None
 
     async def _locate(self) -> Address:
         return await self._sentinels.master()
@@ -106,20 +107,32 @@ class SentinelStore(SingleStore):
 
     async def close(self) -> None:
         await self._news.close()
+        if self._looking is not None:
+            self._looking.cancel()
+            await asyncio.gather(self._looking, return_exceptions=True)
         await super().close()
 
     def _switched(self, message: bytes) -> None:
         """"name old-ip old-port new-ip new-port" (documentation of Redis Sentinel, Pub/Sub messages)."""
         name, *where = message.decode("utf-8", "replace").split(" ")
-        if name == self._sentinels.name:
-            log.warning("the sentinels chose another master: %s", ":".join(where[-2:]))
-            self._renew(ANOTHER)
+        if name == self._sentinels.name and len(where) == 4 and where[3].isdigit():
+            master = Address(where[2], int(where[3]))
+            log.warning("the sentinels chose another master: %s", master)
+            self._renew(ANOTHER, master)
 
     def _heard(self, up: bool) -> None:
         # Another master may have been chosen while nobody listened.
-        if up and self._was_heard:
-            self._renew(ANOTHER)
+        if up and self._was_heard and self._looking is None:
+            self._looking = self._loop.create_task(self._look())
         self._was_heard = self._was_heard or up
+
+    async def _look(self) -> None:
+        try:
+            self._renew(ANOTHER, await self._sentinels.master())
+        except StoreAway as error:
+            log.debug("who the master is stays open: %s", error)
+        finally:
+            self._looking = None
 
 
 async def _must_be_master(connection: Connection) -> None:

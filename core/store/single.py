@@ -33,10 +33,10 @@ class SingleStore(Store):
             self._demoted_at = now
             self._renew("the server is not in charge any more")
 
-    def _renew(self, reason: str) -> None:
-        self._link.renew(reason)
+    def _renew(self, reason: str, to: Address | None = None) -> None:
+        self._link.renew(reason, to)
         for subscription in self._subscriptions:
-            subscription.renew(reason)
+            subscription.renew(reason, to)
 
     @property
     def available(self) -> bool:
