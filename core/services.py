@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -48,11 +49,16 @@ class Services:
         self.cache = KeyCache(config.preforge.sessions.max_cached, FRESH_MS)
         self.sessions = SessionLoader(self.keyspace, self.cache, self.answers)
         self.quota = QuotaKeeper(self.store, self.answers, config.preforge.quota.report_interval)
-        self.rates = RateKeeper(self.store, self.answers, RateSettings.from_config(config))
+        limiter = self.store
+        if config.enable_rate_limiter_storage:
+            limiter = open_store(StoreSettings.from_config(config, "rate_limiter_storage", socket_path))
+        self.rates = RateKeeper(limiter, self.answers, RateSettings.from_config(config))
         self.nodes = Nodes(self.store, self.signer, limits, leader=leader, node_id=node_id)
         self.policies = Policies()
         records = open_store(StoreSettings.from_config(config, "analytics_storage", socket_path))
         self.analytics = Analytics(config, records, self.keyspace, shared)
+        self._own = list(dict.fromkeys((self.store, limiter)))
+        self._stores = [*self._own, records]
         self.path_memo = VerdictMemo(config.preforge.limits.max_path_results)
         self._request_reload = request_reload
         self._listens = not config.suppress_redis_signal_reload
@@ -60,7 +66,7 @@ class Services:
 
     async def start(self) -> None:
         """Connect in the background; requests that need the store meanwhile are refused."""
-        await asyncio.gather(self.store.start(), self.analytics.start())
+        await asyncio.gather(*(store.start() for store in self._own), self.analytics.start())
         self.quota.start()
         if self._listens:
             self.sessions.heard(False)
@@ -83,9 +89,17 @@ class Services:
         findings += self.analytics.configure(config)
         return findings
 
+    def _of_stores(self) -> Counter[str]:
+        """The numbers of all stores together; connected: the one of the keys is."""
+        found: Counter[str] = Counter()
+        for store in self._stores:
+            found.update(store.stats())
+        found["connected"] = int(self.store.available)
+        return found
+
     def counters(self) -> dict[int, int]:
         """Word of the shared counters -> what this worker has counted."""
-        store = self.store.stats()
+        store = self._of_stores()
         return {
             shm.G_STORE_COMMANDS: store["commands"],
             shm.G_STORE_ERRORS: store["errors"],
@@ -113,7 +127,7 @@ class Services:
 
     def gauges(self) -> dict[int, int]:
         """Word of the shared counters -> how it is now."""
-        store = self.store.stats()
+        store = self._of_stores()
         return {
             shm.G_STORE_CONNECTED: store["connected"],
             shm.G_STORE_WAITING: store["waiting"],
@@ -123,7 +137,7 @@ class Services:
     async def close(self, grace: float) -> None:
         self.nodes.close()
         await asyncio.gather(self.quota.close(grace), self.analytics.close(grace), self.events.close(grace))
-        await self.store.close()
+        await asyncio.gather(*(store.close() for store in self._own))
 
     # -- notifications -------------------------------------------------------------------
 

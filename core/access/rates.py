@@ -12,7 +12,7 @@ from typing import Any, Literal
 from accel.http1 import Exchange, note_rate_of
 from accel.limits import PASS, RateWindow, clock_ms
 from core.access.answers import Answers
-from core.access.scripts import FIXED, ROLLING, SENTINEL_LOG
+from core.access.scripts import FIXED, ROLLING
 from core.store.client import Store
 from core.store.errors import StoreAway, StoreError
 
@@ -168,9 +168,16 @@ class RateKeeper:
                 decided(reply <= -2, 0, clock_ms() + per)
 
         self._store.send(seen, "PTTL", mark)
-        # Off the request's way, as in Tyk: one or more requests pass before the mark is set.
-        keys = [str(window.store_key), mark]
-        self._store.send_script(_ignore, SENTINEL_LOG, keys, [*_window(window), 0, int(window.rate)])
+        # Off the request's way, as in Tyk: one or more requests pass before the mark is set. Log and mark have slots of
+        # their own in a cluster, so no script may touch both.
+        arguments = [*_window(window), 0]
+        overflows = int(window.rate) - 2
+
+        def logged(reply: Any) -> None:
+            if not isinstance(reply, StoreError) and reply > overflows:
+                self._store.send(_ignore, "SET", mark, 1, "EX", arguments[2])
+
+        self._store.send_script(logged, ROLLING, [str(window.store_key)], arguments)
 
     def _fixed(
         self, window: RateWindow, decided: Callable[[bool, int, int], None], failed: Callable[[StoreError], None]
@@ -190,7 +197,7 @@ class RateKeeper:
 
 
 def _ignore(_: Any) -> None:
-    """The log of a sentinel decides about later requests; an error of it shows in the store's counters."""
+    """The mark of a sentinel decides about later requests; an error shows in the store's counters."""
 
 
 def _window(window: RateWindow) -> list[int]:

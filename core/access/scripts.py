@@ -39,24 +39,6 @@ return count
 """
 )
 
-# KEYS: the log, the mark of a blocked key. ARGV as for ROLLING, then the rate. Sets the mark when the log overflows.
-SENTINEL_LOG = Script(
-    """
-local from = string.format('%.0f', tonumber(ARGV[1]) - tonumber(ARGV[2]))
-redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', from)
-local count = redis.call('ZCARD', KEYS[1])
-redis.call('ZADD', KEYS[1], ARGV[1], ARGV[1])
-if count >= tonumber(ARGV[4]) then
-  redis.call('ZREMRANGEBYRANK', KEYS[1], 0, -tonumber(ARGV[4]) - 1)
-end
-redis.call('EXPIRE', KEYS[1], ARGV[3])
-if count > tonumber(ARGV[6]) - 2 then
-  redis.call('SET', KEYS[2], '1', 'EX', ARGV[3])
-end
-return count
-"""
-)
-
 # KEYS: the counter of one aligned window. ARGV: milliseconds it lives. Returns the requests with this one.
 FIXED = Script(
     """

@@ -61,9 +61,10 @@ def _without_effect(storage: Any, section: str) -> list[tuple[str, str, str]]:
     found = []
     if storage.enable_cluster and storage.master_name:
         found.append(("it has no effect, since master_name asks for sentinels", "enable_cluster", ""))
-    if len(storage.addrs) > 1 and not storage.enable_cluster and not storage.master_name:
+    named = "addrs" if storage.addrs else "hosts"
+    if len(getattr(storage, named) or ()) > 1 and not storage.enable_cluster and not storage.master_name:
         text = "only the first address is used"
-        found.append((text, "addrs", f"Set $.{section}.enable_cluster, or $.{section}.master_name for sentinels."))
+        found.append((text, named, f"Set $.{section}.enable_cluster, or $.{section}.master_name for sentinels."))
     if not storage.use_ssl:
         for name in ("ca_file", "cert_file", "key_file"):
             if getattr(storage, name):

@@ -11,7 +11,7 @@ from typing import Any
 
 import hiredis
 
-from core.store.errors import FOLLOWED, StoreAway, StoreError, StoreReply, from_reply
+from core.store.errors import FOLLOWED, NOT_IN_CHARGE, StoreAway, StoreError, StoreReply, from_reply
 from core.store.settings import StoreSettings
 
 log = logging.getLogger("preforge.store")
@@ -54,7 +54,7 @@ class Connection(asyncio.Protocol):
     ) -> None:
         """on_push: takes published messages; timeout: seconds for one command, 0 for the configured ones."""
         self.run = b""
-        self.on_away: Callable[[], None] | None = None
+        self.on_demoted: Callable[[], None] | None = None
         self._counters = counters
         self._lost: Callable[[Connection], None] | None = lost
         self._timeout = timeout or settings.command_timeout
@@ -148,8 +148,8 @@ class Connection(asyncio.Protocol):
         if type(reply) is StoreReply or type(reply) is StoreAway:
             if not str(reply).startswith(FOLLOWED):
                 self._counters.errors += 1
-            if self.on_away is not None and type(reply) is StoreAway and self._transport is not None:
-                self._loop.call_soon(self.on_away)
+            if self.on_demoted is not None and str(reply).startswith(NOT_IN_CHARGE):
+                self._loop.call_soon(self.on_demoted)
         self._give(callback, reply)
 
     def _give(self, callback: Callback, reply: Any) -> None:

@@ -30,6 +30,8 @@ AWAY = (
     "LOADING", "MASTERDOWN", "CLUSTERDOWN", "READONLY", "BUSY ", "TRYAGAIN", "NOREPLICAS", "MISCONF", "NOAUTH",
 )  # fmt: skip
 
+# Of these, what says that another server has to be asked.
+NOT_IN_CHARGE = ("the store answered: READONLY", "the store answered: MASTERDOWN")
 # Error replies that the client itself acts on: nothing went wrong for whoever sent the command.
 FOLLOWED = ("MOVED ", "ASK ", "NOSCRIPT ")
 

@@ -36,13 +36,13 @@ class Link:
         on_push: Callback | None = None,
         greet: Callable[[Connection], Awaitable[Any]] | None = None,
         on_change: Callable[[bool], None] | None = None,
-        on_away: Callable[[], None] | None = None,
+        on_demoted: Callable[[], None] | None = None,
         timeout: float = 0.0,
     ) -> None:
         """name: what the log calls it, "" for one that is not spoken of; on_push: takes published messages; greet: runs
-        before the connection is used, and refuses it by raising; on_change: told whether commands can be sent; on_away:
-        told when the server answers that it is not in charge; timeout: seconds for one command if not the configured
-        ones."""
+        before the connection is used, and refuses it by raising; on_change: told whether commands can be sent;
+        on_demoted: told when the server answers that it is not in charge; timeout: seconds for one command, 0 for the
+        configured ones."""
         self.connection: Connection | None = None
         self._settings = settings
         self._locate = locate
@@ -51,7 +51,7 @@ class Link:
         self._push = on_push
         self._greet = greet
         self._on_change = on_change
-        self._on_away = on_away
+        self._on_demoted = on_demoted
         self.address: Address | None = None
         self._timeout = timeout
         self._loop = asyncio.get_running_loop()
@@ -120,9 +120,9 @@ class Link:
             self._counters.refused += 1
             self._loop.call_soon(callback, StoreAway(f"the store cannot be reached: {self._why}"))
 
-    def renew(self, reason: str) -> None:
-        """Give the connection up and locate the server anew."""
-        if self.connection is not None:
+    def renew(self, reason: str, to: Address | None = None) -> None:
+        """Give the connection up and locate the server anew; to: not if it is this one already."""
+        if self.connection is not None and (to is None or self.address != to):
             self.connection.close(reason)
 
     async def close(self) -> None:
@@ -173,7 +173,7 @@ class Link:
     def _up(self, connection: Connection) -> None:
         self._down.clear()
         self.connection = connection
-        connection.on_away = self._on_away
+        connection.on_demoted = self._on_demoted
         if self._silent and self._name:
             log.warning("%s is there again", self._name)
         self._silent = False

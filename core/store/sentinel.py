@@ -19,6 +19,7 @@ log = logging.getLogger("preforge.store")
 
 MOST_SENTINELS = 32
 SWITCHED = "+switch-master"
+ANOTHER = "another master has been chosen"
 
 
 class Sentinels:
@@ -39,6 +40,7 @@ class Sentinels:
                     found, others = await self._ask(address)
             except (OSError, StoreError, ssl.SSLError) as error:
                 why = f"the sentinel {address}: {error or 'no answer in time'}"
+                self._last(address)
                 continue
             if found is None:
                 why = f"the sentinel {address} watches no master named {self.name!r}"
@@ -51,6 +53,11 @@ class Sentinels:
                 continue
             return master
         raise StoreAway(why or "no sentinel answers")
+
+    def _last(self, address: Address) -> None:
+        """Ask this one after all others from now on: whoever waits for an answer may not wait for the whole list."""
+        self._known.remove(address)
+        self._known.append(address)
 
     async def _ask(self, address: Address) -> tuple[list[bytes] | None, Any]:
         connection = await dial(self.settings, address, Counters(), lambda _: None)
@@ -82,11 +89,14 @@ class SentinelStore(SingleStore):
     def __init__(self, settings: StoreSettings) -> None:
         super().__init__(settings)
         self._sentinels = Sentinels(settings)
-        self._link = Link(settings, self._locate, self._counters, greet=_must_be_master, on_away=self._renew)
+        self._link = Link(
+            settings, self._locate, self._counters, greet=_must_be_master, on_demoted=self._demoted
+        )
         self._news = Subscription(
             self._sentinels.settings, self._sentinels.sentinel, SWITCHED, self._switched, self._heard, "the sentinels"
         )
         self._was_heard = False
+        self._looking: asyncio.Task[None] | None = None
 
     async def _locate(self) -> Address:
         return await self._sentinels.master()
@@ -97,25 +107,32 @@ class SentinelStore(SingleStore):
 
     async def close(self) -> None:
         await self._news.close()
+        if self._looking is not None:
+            self._looking.cancel()
+            await asyncio.gather(self._looking, return_exceptions=True)
         await super().close()
 
     def _switched(self, message: bytes) -> None:
         """"name old-ip old-port new-ip new-port" (documentation of Redis Sentinel, Pub/Sub messages)."""
         name, *where = message.decode("utf-8", "replace").split(" ")
-        if name == self._sentinels.name:
-            log.warning("the sentinels chose another master: %s", ":".join(where[-2:]))
-            self._renew()
+        if name == self._sentinels.name and len(where) == 4 and where[3].isdigit():
+            master = Address(where[2], int(where[3]))
+            log.warning("the sentinels chose another master: %s", master)
+            self._renew(ANOTHER, master)
 
     def _heard(self, up: bool) -> None:
         # Another master may have been chosen while nobody listened.
-        if up and self._was_heard:
-            self._renew()
+        if up and self._was_heard and self._looking is None:
+            self._looking = self._loop.create_task(self._look())
         self._was_heard = self._was_heard or up
 
-    def _renew(self) -> None:
-        self._link.renew("another master has been chosen")
-        for subscription in self._subscriptions:
-            subscription.renew("another master has been chosen")
+    async def _look(self) -> None:
+        try:
+            self._renew(ANOTHER, await self._sentinels.master())
+        except StoreAway as error:
+            log.debug("who the master is stays open: %s", error)
+        finally:
+            self._looking = None
 
 
 async def _must_be_master(connection: Connection) -> None:

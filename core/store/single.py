@@ -12,16 +12,31 @@ from core.store.durable import Durability
 from core.store.link import Link
 from core.store.settings import Address, StoreSettings
 
+DEMOTED_SECONDS = 2.0  # between two new connections for that reason: reads go on meanwhile
+
 
 class SingleStore(Store):
     """One server at a fixed address."""
 
     def __init__(self, settings: StoreSettings) -> None:
         super().__init__(settings)
-        self._link = Link(settings, self._locate, self._counters)
+        self._link = Link(settings, self._locate, self._counters, on_demoted=self._demoted)
+        self._demoted_at = -DEMOTED_SECONDS
 
     async def _locate(self) -> Address:
         return self.settings.addresses[0]
+
+    def _demoted(self) -> None:
+        """The server may not be written to any more: its name may stand for another one by now."""
+        now = self._loop.time()
+        if now - self._demoted_at >= DEMOTED_SECONDS:
+            self._demoted_at = now
+            self._renew("the server is not in charge any more")
+
+    def _renew(self, reason: str, to: Address | None = None) -> None:
+        self._link.renew(reason, to)
+        for subscription in self._subscriptions:
+            subscription.renew(reason, to)
 
     @property
     def available(self) -> bool:

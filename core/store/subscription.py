@@ -9,7 +9,7 @@ from typing import Any
 
 from core.store.connection import Connection, Counters
 from core.store.link import Link, Locate
-from core.store.settings import StoreSettings
+from core.store.settings import Address, StoreSettings
 
 log = logging.getLogger("preforge.store")
 
@@ -69,9 +69,9 @@ class Subscription:
         except Exception:
             log.exception("channel %s: a change of state could not be handled", self._channel)
 
-    def renew(self, reason: str) -> None:
-        """Locate the server anew and subscribe there."""
-        self._link.renew(reason)
+    def renew(self, reason: str, to: Address | None = None) -> None:
+        """Locate the server anew and subscribe there; to: not if it is this one already."""
+        self._link.renew(reason, to)
 
     async def close(self) -> None:
         if self._beat is not None:

@@ -77,6 +77,7 @@ def test_all_errors_of_all_sections_in_use_are_told_at_once(tmp_path: Path) -> N
     [
         ({"type": "embedded", "host": "h"}, "$.storage"),
         ({"type": "redis", "addrs": ["h:1", "h:2"]}, "$.storage.addrs"),
+        ({"type": "redis", "hosts": {"h": "1", "i": "1"}}, "$.storage.hosts"),
         ({"type": "redis", "addrs": ["h:1"], "enable_cluster": True, "master_name": "m"}, "$.storage.enable_cluster"),
         ({"type": "redis", "host": "h", "ca_file": "/nowhere"}, "$.storage.ca_file"),
         (
@@ -84,7 +85,7 @@ def test_all_errors_of_all_sections_in_use_are_told_at_once(tmp_path: Path) -> N
             "$.storage.ssl_insecure_skip_verify",
         ),
     ],
-    ids=["embedded-and-host", "one-server-only", "cluster-and-sentinels", "tls-off", "not-verified"],
+    ids=["embedded-and-host", "one-server-only", "one-host-only", "cluster-and-sentinels", "tls-off", "not-verified"],
 )
 def test_what_has_no_effect_or_is_risky_is_a_warning(tmp_path: Path, storage: dict[str, Any], place: str) -> None:
     (found,) = checked(tmp_path, storage=storage)

@@ -254,6 +254,9 @@ def test_a_killed_master_is_replaced_by_its_replica_and_by_itself_later(empty: C
         await until(lambda: replica.ask("CLUSTER", "REPLICATE", empty.id_of(killed)) == b"OK", "it follows the master")
         await until(lambda: b"master_link_status:up" in replica.ask("INFO", "replication"), "it is in step")
         async with opened(wanted(empty.masters[0], command_timeout=0.5)) as store:
+            heard: list[bytes] = []
+            for _ in range(4):
+                store.subscribe("news", heard.append, lambda _: None)
             lost, kept, _ = reversed([part[0] for part in keys_of(empty)])
             await store.pipeline([("SET", lost, "l"), ("SET", kept, "k"), ("WAIT", 1, 1000)])
             await until(lambda: replica.ask_all(("READONLY",), ("GET", lost))[1] == b"l", "the replica has the key")
@@ -263,6 +266,9 @@ def test_a_killed_master_is_replaced_by_its_replica_and_by_itself_later(empty: C
             await until(lambda: empty.owner(slot_of(lost.encode())) is replica, "the replica takes over")
             await until(lambda: store.available, "the new master is connected")
             assert await store.mget([lost, kept]) == [b"l", b"k"]
+            await until(lambda: store.stats()["subscribed"], "all are subscribed again")
+            await store.publish("news", b"n")
+            await until(lambda: heard == [b"n"] * 4, "all subscribers hear")
             killed.start()
             await until(lambda: b"master_link_status:up" in killed.ask("INFO", "replication"), "the old one follows")
             # A planned switch: both nodes go on, and the one that was the master sends us to the other.

@@ -10,10 +10,13 @@ import pytest
 
 from core.store.client import open_store
 from core.store.errors import StoreAway
+from core.store.script import Script
 from core.store.settings import Address, StoreSettings
 from tests.store.conftest import opened, run, settings, until
 from tests.support.gateway import free_port
 from tests.support.valkey import Valkey, valkey
+
+COUNT = Script("return redis.call('INCR', KEYS[1])")
 
 
 def test_a_paused_server_holds_no_command_longer_than_the_deadline(server: Valkey) -> None:
@@ -147,6 +150,27 @@ def test_a_read_only_replica_counts_as_away_for_writes(tmp_path: Path, server: V
         run(body())
 
 
+def test_a_server_that_is_demoted_is_looked_up_anew_without_a_storm_of_connections(server: Valkey) -> None:
+    async def body() -> None:
+        async with opened(settings(server)) as store:
+            await store.call("SET", "a", 1)
+            server.ask("REPLICAOF", "127.0.0.1", free_port())
+            with pytest.raises(StoreAway, match="READONLY"):
+                await store.call("SET", "a", 2)
+            # The name of the server may lead elsewhere now.
+            await until(lambda: store.stats()["reconnects"] == 1, "the connection is made anew")
+            for _ in range(30):
+                await until(lambda: store.available, "it is connected")
+                with pytest.raises(StoreAway, match="READONLY"):
+                    await store.call("SET", "a", 2)
+            assert store.stats()["reconnects"] <= 2
+            server.ask("REPLICAOF", "NO", "ONE")
+            await until(lambda: store.available, "it is connected")
+            assert await store.call("SET", "a", 3) == b"OK"
+
+    run(body())
+
+
 class Nonsense:
     """A server of our own that answers every batch of bytes with what it is told to."""
 
@@ -226,3 +250,71 @@ def test_loss_and_return_are_logged_once_each(server: Valkey, caplog: pytest.Log
     run(body())
     assert caplog.text.count("cannot be reached") == 1
     assert caplog.text.count("is there again") == 1
+
+
+def test_a_connection_that_ends_within_a_reply_fails_that_command_and_those_behind_it() -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65536):
+            if b"GET" in data:
+                writer.write(b"$5\r\nfirst\r\n$100\r\nhalf of it")
+                await writer.drain()
+                break
+            writer.write(b"+PONG\r\n")
+        writer.close()
+
+    async def body() -> None:
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        address = Address("127.0.0.1", server.sockets[0].getsockname()[1])
+        async with opened(StoreSettings((address,), command_timeout=5)) as store:
+            first, *others = await store.pipeline([("GET", "a"), ("GET", "b"), ("GET", "c")])
+            assert first == b"first"
+            assert all(isinstance(other, StoreAway) for other in others)
+            assert (store.stats()["lost"], store.stats()["errors"], store.stats()["timeouts"]) == (2, 0, 0)
+            await until(lambda: store.available, "a new connection is made")
+            assert await store.call("PING") == b"PONG"
+        server.close()
+
+    run(body())
+
+
+def test_a_slow_server_is_waited_for_up_to_the_deadline_and_no_reply_is_mixed_up(server: Valkey) -> None:
+    async def body() -> None:
+        async with opened(settings(server, command_timeout=20)) as store:
+            for turn in range(5):
+                server.pause()
+                waiting = [asyncio.ensure_future(store.call("ECHO", f"{turn}-{number}")) for number in range(50)]
+                await asyncio.sleep(0.1)
+                assert not any(future.done() for future in waiting)
+                server.resume()
+                assert await asyncio.gather(*waiting) == [f"{turn}-{number}".encode() for number in range(50)]
+            assert (store.stats()["timeouts"], store.stats()["reconnects"]) == (0, 0)
+
+    run(body())
+
+
+def test_a_server_that_is_started_with_other_data_is_used_as_it_is(server: Valkey, tmp_path: Path) -> None:
+    async def body() -> None:
+        async with opened(settings(server)) as store:
+            assert await store.script(COUNT, ["n"], []) == 1
+            server.kill()
+            await until(lambda: not store.available, "the loss is seen")
+            server.directory = tmp_path / "other"
+            server.directory.mkdir()
+            server.start()
+            await until(lambda: store.available, "it is connected again")
+            assert await store.script(COUNT, ["n"], []) == 1
+            assert await store.scan("*") == [b"n"]
+
+    run(body())
+
+
+def test_connections_that_the_server_ends_are_made_again(server: Valkey) -> None:
+    async def body() -> None:
+        async with opened(settings(server)) as store:
+            for turn in range(1, 4):
+                server.ask("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+                await until(lambda: store.stats()["reconnects"] == turn, "the loss is seen")  # noqa: B023
+                await until(lambda: store.available, "it is connected again")
+                assert await store.call("PING") == b"PONG"
+
+    run(body())
