@@ -14,7 +14,7 @@ from core.admin import bodies
 from core.admin.context import AdminContext, ApiFacts
 from core.admin.replies import Refused, Request
 from core.sessions import lifetime, policies
-from core.sessions.model import SESSION, SessionData, from_value
+from core.sessions.model import SESSION, SessionData, SessionError, from_value
 from core.sessions.murmur import digest
 
 BCRYPT_ROUNDS = 10
@@ -25,7 +25,10 @@ BREATH = 64     # definitions that are decoded between two looks at other work
 def decoded(request: Request, status: int, message: str) -> SessionData:
     """The session in a body, every field in place."""
     value = bodies.document(request.body, status, message)
-    return from_value(bodies.typed(value, SESSION, status, message))
+    try:
+        return from_value(bodies.typed(value, SESSION, status, message))
+    except SessionError as error:
+        raise Refused(status, message, [str(error).removeprefix("session: ")]) from None
 
 
 def now() -> int:

@@ -65,7 +65,10 @@ def test_state_and_expiry_come_from_the_session() -> None:
 
 def test_urls_are_expressions_with_their_methods() -> None:
     found = rights(right(allowed_urls=[{"url": "/x/[0-9]+$", "methods": ["GET", "PUT"]}, {"url": "/y", "methods": None}]))
-    assert found.allowed_urls == (("/x/[0-9]+$", {"GET", "PUT"}), ("/y", set()))
+    (first, methods), (second, none) = found.allowed_urls
+    assert (methods, none) == ({"GET", "PUT"}, set())
+    assert [bool(re.search(first, path)) for path in ("/a/x/12", "/x/", "/x/12/y", "/x/12\n")] == [True, False, False, False]
+    assert re.search(second, "/x/y/z")
 
 
 def test_url_with_prefix_matching_is_a_path_with_variables() -> None:
