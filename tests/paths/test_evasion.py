@@ -8,7 +8,7 @@ import pytest
 
 from tests.conftest import Start
 from tests.paths.support import CLOSED, arrived, error, listed
-from tests.support.gateway import Gateway, Json
+from tests.support.gateway import Gateway, Json, merge
 from tests.support.keys import ORG, call, session
 from tests.support.upstream import Upstream
 
@@ -28,6 +28,8 @@ def apis(upstream: Upstream) -> list[Json]:
         listed("white", upstream, {"white_list": [{"path": "^/public"}]}),
         listed("free", upstream, {"ignored": [{"path": "/public"}]}, **keyed),
         listed("urls", upstream, {}, **keyed),
+        merge(listed("root", upstream, {"internal": [{"path": "/hidden", "method": "GET"}]}), {"proxy": {"listen_path": "/"}}),
+        listed("way", upstream, {}, proxy={"target_url": "tyk://root/"}),
         listed("rated", upstream, {"rate_limit": [{"path": "/few", "method": "GET", "rate": 1, "per": 600}]}),
     ]
 
@@ -70,6 +72,11 @@ def test_unclean_path_that_is_open_either_way_still_passes(raw: Gateway) -> None
     assert arrived(raw.fetch("/white/public/a/../b")) == "/public/a/../b"
     assert arrived(raw.fetch("/free/public//x")) == "/public//x"
     assert arrived(raw.fetch("/black/a//b")) == "/a//b"
+
+
+def test_what_another_api_may_see_is_not_remembered_for_clients(raw: Gateway) -> None:
+    found = [raw.fetch(path).status for path in ("/way/hidden", "/hidden", "/way/hidden", "/way/%68idden", "/%68idden")]
+    assert found == [200, 403, 200, 200, 403]
 
 
 def test_encoded_percent_sign_is_data(raw: Gateway) -> None:
