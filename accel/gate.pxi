@@ -242,7 +242,7 @@ cdef class GateCheck(Step):
         cdef bytes full = decoded_path(x)
         cdef bytes rest = behind(full, x.route_end)
         cdef bytes bare = behind(full, x.version_end) if x.version_end else rest
-        cdef bytes clean = clean_path(full) if x.req.unclean else full
+        cdef bytes clean = clean_path(full) if x.req.unclean or x.loops else full
         cdef Verdict verdict = self.matcher.look(x.method, full, rest, bare, x.loops > 0)
         if clean == full:
             return verdict

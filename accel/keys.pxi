@@ -278,8 +278,13 @@ cdef class KeyChecks(Step):
         return ANSWERED
 
     cdef bint _url(self, Exchange x, Grant grant) except -1:
-        cdef bytes path = unquote_to_bytes(x.path) if x.req.encoded else x.path
-        cdef bytes rest = path[x.route_end:] if x.route_end else path
+        cdef bytes path = decoded_path(x)
+        cdef bytes rest = path[x.route_end:]
+        cdef bytes clean = clean_path(path) if x.req.unclean or x.loops else path
+        # An upstream may read this path as the clean one (skip_url_cleaning), so that has to be open too.
+        return self._opens(x, grant, path, rest) and (clean == path or self._opens(x, grant, clean, clean_path(rest)))
+
+    cdef bint _opens(self, Exchange x, Grant grant, bytes path, bytes rest) except -1:
         for pattern, methods in grant.urls:
             if x.method in methods and (pattern.search(path) or self.full_paths and (
                     pattern.search(rest) or pattern.search(b"/" + rest.lstrip(b"/")))):
@@ -333,7 +338,7 @@ cdef class RateLimit(Step):
 
 
 cdef RateWindow endpoint_window(Exchange x, tuple rates, RateWindow default):
-    cdef bytes path = unquote_to_bytes(x.path) if x.req.encoded else x.path
+    cdef bytes path = decoded_path(x)
     if x.route_end:
         path = b"/" + path[x.route_end:].lstrip(b"/")
     for pattern, method, window in rates:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from accel.endpoints import Endpoint, EndpointMatcher, VerdictMemo
 from accel.http1 import Exchange, Expiry, GateCheck, Plan, Step, VersionCheck
+from accel.limits import RateWindow
 from core.apidef.endpoints import EndpointSpec, Rate, ReplySpec
 from core.apidef.specs import PlanSpec
 from core.apidef.versions import Selector
@@ -32,29 +33,33 @@ class PathSteps:
     def matcher(self, spec: PlanSpec) -> EndpointMatcher | None:
         """The path entries of a version, None without any."""
         entries = [e for e in spec.endpoints if not (e.kind == "rate_limit" and spec.disable_rate_limit)]
-        return EndpointMatcher(self._endpoint(spec, entry) for entry in entries) if entries else None
+        if not entries:
+            return None
+        return EndpointMatcher(endpoint(e, lambda e, limit: self._access.path_window(spec, e, limit)) for e in entries)
 
     def gate(self, matcher: EndpointMatcher) -> list[Step]:
         """The step that applies path lists, none where no entry speaks there."""
         return [GateCheck(matcher, self._memo, self._access.answers.version_failed)] if matcher.gated else []
 
-    def _endpoint(self, spec: PlanSpec, entry: EndpointSpec) -> Endpoint:
-        data: Any = None
-        match entry.data:
-            case ReplySpec() as reply:
-                data = _reply(reply)
-            case Rate() as limit:
-                data = self._access.path_window(spec, entry, limit)
-            case float() as seconds:
-                data = milliseconds(seconds)
-        return Endpoint(
-            entry.kind,
-            entry.pattern.encode(),
-            [entry.method.encode()] if entry.method else None,
-            data,
-            path=entry.path.encode(),
-            actions=None if entry.actions is None else {verb.encode(): _action(said) for verb, said in entry.actions},
-        )
+
+def endpoint(entry: EndpointSpec, window: Callable[[EndpointSpec, Rate], RateWindow]) -> Endpoint:
+    """One entry for the matcher. window: makes the counter of a rate_limit entry."""
+    data: Any = None
+    match entry.data:
+        case ReplySpec() as reply:
+            data = _reply(reply)
+        case Rate() as limit:
+            data = window(entry, limit)
+        case float() as seconds:
+            data = milliseconds(seconds)
+    return Endpoint(
+        entry.kind,
+        entry.pattern.encode(),
+        [entry.method.encode()] if entry.method else None,
+        data,
+        path=entry.path.encode(),
+        actions=None if entry.actions is None else {verb.encode(): _action(said) for verb, said in entry.actions},
+    )
 
 
 def version_check(
