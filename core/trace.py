@@ -11,7 +11,7 @@ from socket import AF_UNIX, SOCK_STREAM, socketpair
 from typing import Any
 
 from accel.http1 import Gateway
-from accel.shm import Region
+from accel.shm import SharedCounters
 from core.apidef.specs import PlanSpec
 from core.plans import PlanBuilder
 from core.services import Services
@@ -42,9 +42,10 @@ class Collector(logging.Handler):
 class Tracer:
     """Plays requests; at most MOST_RUNNING at a time."""
 
-    def __init__(self, region: Region, pages: Any, services: Services, settings: Callable[[], dict[str, Any]]) -> None:
+    def __init__(self, pages: Any, services: Services, settings: Callable[[], dict[str, Any]]) -> None:
         """pages: renders errors, see Gateway; settings: those of the data path at the moment."""
-        self._region = region
+        # Counters of its own, so that what is played does not show in the metrics of what is served.
+        self._region = SharedCounters.create(1, 2).region(0)
         self._pages = pages
         self._services = services
         self._settings = settings

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
+from core.admin.bodies import spelled
 from core.admin.files import Directory, indented, locked
 from core.admin.replies import Refused
 from core.admin.versions import Link
@@ -22,10 +22,13 @@ def write(app_path: str, name: str, document: dict[str, Any], limit: int, link: 
     text = indented(document)
     with locked(app_path) as directory:
         before = directory.read(name)
-        if limit and before is None and directory.count() >= limit:
+        names = directory.names()
+        if limit and before is None and len(names) >= limit:
             raise Refused(400, f"app_path holds {limit} definitions already, more are not loaded")
-        names = {path.name for path in Path(app_path).glob("*.json")} if name.endswith("-oas.json") else set()
-        if is_companion(name, text, names):
+        holder = _holder(before, api_id)
+        if holder != api_id:
+            raise Refused(400, "Invalid API ID", [f"$.api_id: {name} holds another API already, {holder!r:.80}"])
+        if is_companion(name, text, set(names)):
             raise Refused(400, "Invalid API ID", [f"$.api_id: {name} would count as a part of another definition"])
         if link is None:
             directory.write(name, text)
@@ -55,14 +58,28 @@ def _linked(directory: Directory, link: Link, api_id: str) -> bytes:
     return indented(document)
 
 
-def exists(app_path: str, name: str) -> bool:
-    with locked(app_path) as directory:
-        return directory.read(name) is not None
+def _holder(raw: bytes | None, api_id: str) -> str:
+    """The API that a file defines; `api_id` if it is not there, cannot be read or takes its id from elsewhere."""
+    try:
+        document = json.loads(raw or b"")
+        held = document[spelled(document, "api_id")]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return api_id
+    return held if isinstance(held, str) and held and "://" not in held else api_id
 
 
-def remove(app_path: str, name: str) -> bool:
-    """Remove a definition with its companion; False if there is no such file."""
+def exists(app_path: str, name: str, api_id: str) -> bool:
+    """Whether a file is there and does not define another API."""
     with locked(app_path) as directory:
+        raw = directory.read(name)
+        return raw is not None and _holder(raw, api_id) == api_id
+
+
+def remove(app_path: str, name: str, api_id: str) -> bool:
+    """Remove a definition with its companion; False if there is no such file, or it defines another API."""
+    with locked(app_path) as directory:
+        if _holder(directory.read(name), api_id) != api_id:
+            return False
         companion = name.removesuffix(".json") + COMPANION
         raw = directory.read(companion)
         if raw is not None and is_companion(companion, raw, {name}):

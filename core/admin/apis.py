@@ -68,7 +68,7 @@ async def change(context: AdminContext, request: Request) -> Reply:
     api_id = request.params["api"]
     name = _file(context, api_id, NOT_FOUND)
     loaded = context.apis.definition(api_id)
-    if loaded is None and not await _change(context, lambda: api_files.exists(context.config.app_path, name)):
+    if loaded is None and not await _change(context, lambda: api_files.exists(context.config.app_path, name, api_id)):
         raise Refused(404, NOT_FOUND)
     document = bodies.document(request.body, 400, MALFORMED)
     if document.get(bodies.spelled(document, "api_id"), "") != api_id:
@@ -85,7 +85,7 @@ async def delete(context: AdminContext, request: Request) -> Reply:
     api_id = request.params["api"]
     name = _file(context, api_id, NOT_FOUND)
     try:
-        removed = await asyncio.to_thread(api_files.remove, context.config.app_path, name)
+        removed = await asyncio.to_thread(api_files.remove, context.config.app_path, name, api_id)
     except OSError as error:
         log.error("API %s: %s in %s cannot be removed: %s", api_id, name, context.config.app_path, error.strerror)
         raise Refused(500, "Delete failed") from None

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
-from core.admin.replies import Refused, plain
-from core.config.gojson import Obj, decode_document, fold, walk
+from core.admin.replies import Refused
+from core.config.gojson import Obj, clean_text, decode_document, fold, walk
 from core.findings import Finding
 
 MAX_DETAILS = 20
@@ -23,9 +24,22 @@ def document(body: bytes, status: int, message: str) -> dict[str, Any]:
     if details(findings) or not isinstance(value, dict):
         raise Refused(status, message)
     try:
-        plain(value)
+        found: dict[str, Any] = _clean(value)
     except ValueError as error:
         raise Refused(status, message, [f"$: {error}"]) from None
+    return found
+
+
+def _clean(value: Any) -> Any:
+    """A value as every reader of JSON takes it. Raises ValueError for numbers that no float64 holds, as Go does."""
+    if isinstance(value, str):
+        return clean_text(value)
+    if isinstance(value, int | float) and not abs(value) <= sys.float_info.max:
+        raise ValueError("a number is too large")
+    if isinstance(value, dict):
+        return {key: _clean(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_clean(item) for item in value]
     return value
 
 
