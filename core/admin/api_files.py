@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, NamedTuple
 
 from core.admin.bodies import spelled
 from core.admin.files import Directory, indented, locked
 from core.admin.replies import Refused
 from core.admin.versions import Link
-from core.apidef.options import MAX_FILES
 from core.apidef.read import is_companion
 
 COMPANION = "-oas.json"
 
-__all__ = ["MAX_FILES", "exists", "remove", "write"]
+
+class Bounds(NamedTuple):
+    """What the loader takes: files in the directory (0: not checked) and bytes of one."""
+
+    files: int
+    size: int
 
 
-def write(app_path: str, name: str, document: dict[str, Any], limit: int, link: Link | None, api_id: str) -> None:
-    """Write a definition. limit: files that the directory may hold, 0 for any; link: the API that it is a version of."""
-    text = indented(document)
+def write(app_path: str, name: str, document: dict[str, Any], bounds: Bounds, link: Link | None, api_id: str) -> None:
+    """Write a definition. link: the API that it is a version of."""
+    text = _fitting(document, bounds)
     with locked(app_path) as directory:
         before = directory.read(name)
         names = directory.names()
-        if limit and before is None and len(names) >= limit:
-            raise Refused(400, f"app_path holds {limit} definitions already, more are not loaded")
+        if bounds.files and before is None and len(names) >= bounds.files:
+            raise Refused(400, f"app_path holds {bounds.files} definitions already, more are not loaded")
         holder = _holder(before, api_id)
         if holder != api_id:
             raise Refused(400, "Invalid API ID", [f"$.api_id: {name} holds another API already, {holder!r:.80}"])
@@ -33,7 +37,7 @@ def write(app_path: str, name: str, document: dict[str, Any], limit: int, link: 
         if link is None:
             directory.write(name, text)
             return
-        base = _linked(directory, link, api_id)
+        base = _linked(directory, link, api_id, bounds)
         directory.write(name, text)
         try:
             directory.write(link.file, base)
@@ -45,7 +49,16 @@ def write(app_path: str, name: str, document: dict[str, Any], limit: int, link: 
             raise
 
 
-def _linked(directory: Directory, link: Link, api_id: str) -> bytes:
+def _fitting(document: dict[str, Any], bounds: Bounds) -> bytes:
+    """The text of a file that the loader will take."""
+    text = indented(document)
+    if len(text) > bounds.size:
+        problem = f"$: the file would have {len(text)} bytes, at most {bounds.size} are loaded (preforge.limits)"
+        raise Refused(400, "Request malformed", [problem])
+    return text
+
+
+def _linked(directory: Directory, link: Link, api_id: str, bounds: Bounds) -> bytes:
     """The text of the base API with one more version."""
     raw = directory.read(link.file)
     try:
@@ -55,7 +68,7 @@ def _linked(directory: Directory, link: Link, api_id: str) -> bytes:
     if not isinstance(document, dict):
         raise Refused(400, f"{link.base} is not a valid Base API version")
     link.add_to(document, api_id)
-    return indented(document)
+    return _fitting(document, bounds)
 
 
 def _holder(raw: bytes | None, api_id: str) -> str:

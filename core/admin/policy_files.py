@@ -14,6 +14,7 @@ from typing import Any
 from core.admin.bodies import spelled
 from core.admin.files import Directory, indented, locked
 from core.admin.replies import Refused
+from core.sessions.policy_files import MAX_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +39,19 @@ def write(where: Place, policy_id: str, document: dict[str, Any]) -> None:
     """Add a policy, or put another in its place."""
     with locked(where.path) as directory:
         if not where.record:
-            directory.write(_file(directory, policy_id) or f"{policy_id}.json", indented(document))
+            directory.write(_file(directory, policy_id) or f"{policy_id}.json", _fitting(document))
             return
         record = _record(directory, where.record)
-        directory.write(where.record, indented({**record, policy_id: document}))
+        directory.write(where.record, _fitting({**record, policy_id: document}))
+
+
+def _fitting(document: dict[str, Any]) -> bytes:
+    """The text of a file that will be loaded."""
+    text = indented(document)
+    if len(text) > MAX_BYTES:
+        problem = f"$: the file would have {len(text)} bytes, at most {MAX_BYTES} are read"
+        raise Refused(400, "Request malformed", [problem])
+    return text
 
 
 def remove(where: Place, policy_id: str) -> bool:
