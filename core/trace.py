@@ -53,8 +53,11 @@ class Tracer:
 
     async def play(self, spec: PlanSpec, message: bytes, config: Any) -> tuple[bytes, str]:
         """The raw response and the log. Raises OSError (TimeoutError) when there is none."""
-        async with self._turns, asyncio.timeout(SECONDS):
-            return await self._play(spec, message, config)
+        try:
+            async with asyncio.timeout(SECONDS), self._turns:
+                return await self._play(spec, message, config)
+        except TimeoutError:
+            raise TimeoutError(f"it took longer than {SECONDS:g} s") from None
 
     async def _play(self, spec: PlanSpec, message: bytes, config: Any) -> tuple[bytes, str]:
         loop = asyncio.get_running_loop()

