@@ -11,7 +11,7 @@ from socket import AF_UNIX, SOCK_STREAM, socketpair
 from typing import Any
 
 from accel.http1 import Gateway
-from accel.shm import Region
+from accel.shm import SharedCounters
 from core.apidef.specs import PlanSpec
 from core.plans import PlanBuilder
 from core.services import Services
@@ -42,9 +42,10 @@ class Collector(logging.Handler):
 class Tracer:
     """Plays requests; at most MOST_RUNNING at a time."""
 
-    def __init__(self, region: Region, pages: Any, services: Services, settings: Callable[[], dict[str, Any]]) -> None:
+    def __init__(self, pages: Any, services: Services, settings: Callable[[], dict[str, Any]]) -> None:
         """pages: renders errors, see Gateway; settings: those of the data path at the moment."""
-        self._region = region
+        # Counters of its own, so that what is played does not show in the metrics of what is served.
+        self._region = SharedCounters.create(1, 2).region(0)
         self._pages = pages
         self._services = services
         self._settings = settings
@@ -52,8 +53,11 @@ class Tracer:
 
     async def play(self, spec: PlanSpec, message: bytes, config: Any) -> tuple[bytes, str]:
         """The raw response and the log. Raises OSError (TimeoutError) when there is none."""
-        async with self._turns, asyncio.timeout(SECONDS):
-            return await self._play(spec, message, config)
+        try:
+            async with asyncio.timeout(SECONDS), self._turns:
+                return await self._play(spec, message, config)
+        except TimeoutError:
+            raise TimeoutError(f"it took longer than {SECONDS:g} s") from None
 
     async def _play(self, spec: PlanSpec, message: bytes, config: Any) -> tuple[bytes, str]:
         loop = asyncio.get_running_loop()

@@ -125,7 +125,7 @@ class WorkerServer:
             health=services.analytics.health_of,
             trace=self._trace,
         )
-        self._tracer = Tracer(ctx.region, pages.render, services, lambda: settings(self.admin.config))
+        self._tracer = Tracer(pages.render, services, lambda: settings(self.admin.config))
         self._probe = StoreProbe(services.store, config.liveness_check.check_duration)
         self._controls = Controls(
             ctx.counters, lambda: self._names, build_admin(self.admin, product_version()), self._probe, product_version()
@@ -180,9 +180,10 @@ class WorkerServer:
             gateway.configure(settings(config))
             gateway.set_pages(pages.render)
         self._controls.install(self.control, config)
-        self.main.swap(built.router, built.origins)
         if self.control is not self.main:
+            # The number of APIs is that of the last one.
             self.control.swap(Router(), ())
+        self.main.swap(built.router, built.origins)
         self._names = built.names
         if self._tls is not None:
             try:

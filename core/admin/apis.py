@@ -16,7 +16,7 @@ from core.admin.replies import Refused, Reply, Request, go_json, modified
 from core.admin.versions import Link
 from core.apidef.compile import compile_definition
 from core.apidef.decode import Definition, decode, decode_thoroughly
-from core.apidef.options import compile_options
+from core.apidef.options import compile_options, from_config
 from core.apidef.references import substitute
 from core.apidef.specs import PlanSpec
 
@@ -58,8 +58,8 @@ async def add(context: AdminContext, request: Request) -> Reply:
         api_id = uuid.uuid4().hex
         document[bodies.spelled(document, "api_id")] = api_id
     name = _file(context, api_id)
-    limit = getattr(context.config.preforge.limits, "max_definitions", api_files.MAX_FILES)
-    await _change(context, lambda: api_files.write(context.config.app_path, name, document, limit, link, api_id))
+    bounds = _bounds(context)
+    await _change(context, lambda: api_files.write(context.config.app_path, name, document, bounds, link, api_id))
     return modified(api_id, "added")
 
 
@@ -68,7 +68,7 @@ async def change(context: AdminContext, request: Request) -> Reply:
     api_id = request.params["api"]
     name = _file(context, api_id, NOT_FOUND)
     loaded = context.apis.definition(api_id)
-    if loaded is None and not await _change(context, lambda: api_files.exists(context.config.app_path, name)):
+    if loaded is None and not await _change(context, lambda: api_files.exists(context.config.app_path, name, api_id)):
         raise Refused(404, NOT_FOUND)
     document = bodies.document(request.body, 400, MALFORMED)
     if document.get(bodies.spelled(document, "api_id"), "") != api_id:
@@ -76,7 +76,8 @@ async def change(context: AdminContext, request: Request) -> Reply:
     document, definition = _read(context, request)
     if definition.get("is_oas") or (loaded or {}).get("is_oas"):
         raise Refused(400, IS_OAS)
-    await _change(context, lambda: api_files.write(context.config.app_path, name, document, 0, None, api_id))
+    bounds = _bounds(context)._replace(files=0)
+    await _change(context, lambda: api_files.write(context.config.app_path, name, document, bounds, None, api_id))
     return modified(api_id, "modified")
 
 
@@ -85,7 +86,7 @@ async def delete(context: AdminContext, request: Request) -> Reply:
     api_id = request.params["api"]
     name = _file(context, api_id, NOT_FOUND)
     try:
-        removed = await asyncio.to_thread(api_files.remove, context.config.app_path, name)
+        removed = await asyncio.to_thread(api_files.remove, context.config.app_path, name, api_id)
     except OSError as error:
         log.error("API %s: %s in %s cannot be removed: %s", api_id, name, context.config.app_path, error.strerror)
         raise Refused(500, "Delete failed") from None
@@ -105,6 +106,11 @@ def _file(context: AdminContext, api_id: str, unknown: str = "") -> str:
     if unknown:
         raise Refused(404, unknown)
     raise Refused(400, "Invalid API ID", ["$.api_id: allowed are a-z, A-Z, 0-9, ., _, -, ~, up to 200 of them"])
+
+
+def _bounds(context: AdminContext) -> api_files.Bounds:
+    options = from_config(context.config, context.environ)
+    return api_files.Bounds(options.max_files, options.max_file_bytes)
 
 
 async def _change(context: AdminContext, action: Callable[[], Any]) -> Any:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from core.admin.replies import Refused, plain
-from core.config.gojson import Obj, decode_document, fold, walk
+from core.admin.replies import Refused
+from core.config.gojson import Obj, clean_text, decode_document, fold, walk
 from core.findings import Finding
 
 MAX_DETAILS = 20
@@ -22,10 +22,18 @@ def document(body: bytes, status: int, message: str) -> dict[str, Any]:
     value, findings = decode_document(body, "body")
     if details(findings) or not isinstance(value, dict):
         raise Refused(status, message)
-    try:
-        plain(value)
-    except ValueError as error:
-        raise Refused(status, message, [f"$: {error}"]) from None
+    found: dict[str, Any] = _clean(value)
+    return found
+
+
+def _clean(value: Any) -> Any:
+    """A value whose text is UTF-8, for fields that no schema looks into."""
+    if isinstance(value, str):
+        return clean_text(value)
+    if isinstance(value, dict):
+        return {key: _clean(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_clean(item) for item in value]
     return value
 
 

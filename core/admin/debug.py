@@ -16,6 +16,7 @@ REQUEST = Obj({"method": Str(), "path": Str(), "body": Str(), "headers": MapOf(L
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 _TARGET = re.compile(r"/[\x21-\x7e]*\Z")
 _VALUE = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*\Z")
+_HOST = re.compile(r"[\x21-\x7e]*\Z")
 _OURS = frozenset(("host", "content-length", "transfer-encoding", "connection"))
 
 
@@ -41,10 +42,14 @@ def raw_request(given: dict[str, Any], spec: dict[str, Any]) -> bytes:
     method: str = given["method"] or "GET"
     target: str = given["path"] or "/"
     host = "" if spec.get("domain_disabled") else str(spec.get("domain") or "")
-    if "://" in target:
-        parts = urlsplit(target)
-        host, target = parts.netloc or host, (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     wrong = []
+    if "://" in target:
+        try:
+            parts = urlsplit(target)
+            host, target = parts.netloc or host, (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        except ValueError as error:
+            wrong.append(f"$.request.path: not a URL: {error}")
+            target = "/"
     if not _TOKEN.match(method):
         wrong.append("$.request.method: expected a method such as GET")
     if not _TARGET.match(target):
@@ -57,6 +62,8 @@ def raw_request(given: dict[str, Any], spec: dict[str, Any]) -> bytes:
             host = values[0] if values else host
         elif name.lower() not in _OURS:
             lines += [f"{name}: {value}" for value in values]
+    if not _HOST.match(host):
+        wrong.append(f"$.request.path, $.request.headers.Host or $.spec.domain: {host!r:.80} is not a host")
     if wrong:
         raise Refused(400, MALFORMED, wrong)
     size = len(given["body"].encode())

@@ -7,9 +7,11 @@ other by a lock on the directory itself.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
+import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,13 +32,19 @@ class Directory:
     def read(self, name: str) -> bytes | None:
         """The text of a file, None if it is not there."""
         try:
-            return (self.path / name).read_bytes()
+            # Without O_NONBLOCK a named pipe would hold the lock for ever.
+            handle = os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=self._handle)
         except FileNotFoundError:
             return None
+        with open(handle, "rb") as stream:
+            if not stat.S_ISREG(os.fstat(handle).st_mode):
+                raise OSError(errno.EINVAL, f"{name} is not a regular file")
+            return stream.read()
 
-    def count(self, suffix: str = ".json") -> int:
+    def names(self) -> list[str]:
+        """The names of its JSON files, in order."""
         with os.scandir(self._handle) as entries:
-            return sum(entry.name.endswith(suffix) for entry in entries)
+            return sorted(entry.name for entry in entries if entry.name.endswith(".json"))
 
     def write(self, name: str, text: bytes) -> None:
         """Put a file in place; when this returns it survives a power cut."""

@@ -128,9 +128,12 @@ async def delete(context: AdminContext, request: Request) -> Reply:
             raise Refused(400, "Failed to remove the key") from None
         raise
     await context.keyspace.reset_quota(found.session, found.name)
-    if not await context.keyspace.delete(found.name):
-        raise Refused(400, "Failed to remove the key")
-    context.on_key_changed(found.name)
+    try:
+        if not await context.keyspace.delete(found.name):
+            raise Refused(400, "Failed to remove the key")
+    finally:
+        # It may be gone even if the store failed before it could tell everyone.
+        context.on_key_changed(found.name)
     key = found.token or found.name
     token_event(context, "TokenDeleted", "Key deleted.", found.session["org_id"], key)
     return Reply(200, None) if everywhere else modified(key, "deleted")

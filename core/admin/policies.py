@@ -8,6 +8,7 @@ from typing import Any
 
 from core.admin import bodies, policy_files
 from core.admin.context import AdminContext
+from core.admin.policy_files import object_id
 from core.admin.replies import Refused, Reply, Request, modified, plain
 from core.sessions.policies import POLICY, PolicyData
 from core.sessions.policy_files import SAFE_ID
@@ -40,13 +41,6 @@ def _output(policy: PolicyData) -> dict[str, Any]:
     found: dict[str, Any] = plain(policy)
     found["_id"] = object_id(policy["_id"])
     return found
-
-
-def object_id(value: Any) -> str:
-    """The hex form of a policy's object id, "" without one."""
-    if isinstance(value, dict):
-        value = value.get("$oid", "")
-    return value if isinstance(value, str) else ""
 
 
 async def add(context: AdminContext, request: Request) -> Reply:

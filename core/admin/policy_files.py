@@ -5,13 +5,16 @@ The functions block and raise OSError, and then have changed nothing.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from core.admin.bodies import spelled
 from core.admin.files import Directory, indented, locked
 from core.admin.replies import Refused
+from core.sessions.policy_files import MAX_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +39,19 @@ def write(where: Place, policy_id: str, document: dict[str, Any]) -> None:
     """Add a policy, or put another in its place."""
     with locked(where.path) as directory:
         if not where.record:
-            directory.write(_file(directory, policy_id) or f"{policy_id}.json", indented(document))
+            directory.write(_file(directory, policy_id) or f"{policy_id}.json", _fitting(document))
             return
         record = _record(directory, where.record)
-        directory.write(where.record, indented({**record, policy_id: document}))
+        directory.write(where.record, _fitting({**record, policy_id: document}))
+
+
+def _fitting(document: dict[str, Any]) -> bytes:
+    """The text of a file that will be loaded."""
+    text = indented(document)
+    if len(text) > MAX_BYTES:
+        problem = f"$: the file would have {len(text)} bytes, at most {MAX_BYTES} are read"
+        raise Refused(400, "Request malformed", [problem])
+    return text
 
 
 def remove(where: Place, policy_id: str) -> bool:
@@ -70,14 +82,35 @@ def _record(directory: Directory, name: str) -> dict[str, Any]:
 
 
 def _file(directory: Directory, policy_id: str) -> str | None:
-    """The file of a policy: named after it, else the one that has its id."""
-    if directory.read(f"{policy_id}.json") is not None:
-        return f"{policy_id}.json"
-    for file in sorted(directory.path.glob("*.json")):
-        try:
-            value = json.loads(file.read_bytes())
-        except ValueError:
-            continue
-        if isinstance(value, dict) and value.get("id") == policy_id:
-            return file.name
+    """The file of a policy: named after it, else the one that has its id. Refused if the name is another policy's."""
+    own = f"{policy_id}.json"
+    raw = directory.read(own)
+    if raw is not None:
+        held = _held(raw) or policy_id
+        if held != policy_id:
+            raise Refused(400, "Invalid Policy ID", [f"$.id: {own} holds another policy already, {held!r:.80}"])
+        return own
+    for name in directory.names():
+        with contextlib.suppress(OSError):
+            if _held(directory.read(name) or b"") == policy_id:
+                return name
     return None
+
+
+def _held(raw: bytes) -> str:
+    """The id of the policy in a file, "" if it does not say."""
+    try:
+        value = json.loads(raw)
+    except (ValueError, RecursionError):
+        return ""
+    if not isinstance(value, dict):
+        return ""
+    held = value.get(spelled(value, "id")) or object_id(value.get("_id"))
+    return held if isinstance(held, str) else ""
+
+
+def object_id(value: Any) -> str:
+    """The hex form of a policy's object id, "" without one."""
+    if isinstance(value, dict):
+        value = value.get("$oid", "")
+    return value if isinstance(value, str) else ""

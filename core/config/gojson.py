@@ -27,6 +27,7 @@ MAX_REPORTED = 200
 
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
 _PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*\Z")
+_SAFE_DIGITS = 300
 _INT64 = range(-(2**63), 2**63)
 
 
@@ -201,7 +202,9 @@ def decode_document(
         return failed(f"the document is nested deeper than {max_depth} levels")
     log = _DuplicateLog()
     try:
-        value = json.loads(source, object_pairs_hook=log.build, parse_constant=_refuse_constant)
+        value = json.loads(
+            source, object_pairs_hook=log.build, parse_constant=_refuse_constant, parse_float=_float, parse_int=_int
+        )
     except json.JSONDecodeError as error:
         return failed(
             f"not valid JSON at line {error.lineno}, column {error.colno}: {error.msg}",
@@ -286,6 +289,21 @@ def _unknown(key: str, schema: Obj, file: str, path: str) -> Finding:
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not a JSON number")
+
+
+def _float(text: str) -> float:
+    """A number with fraction or exponent. Raises ValueError where Go does: beyond a float64."""
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"the number {text[:40]} is too large")
+    return value
+
+
+def _int(text: str) -> int:
+    """The same for one without."""
+    if len(text) > _SAFE_DIGITS:
+        _float(text)
+    return int(text)
 
 
 def _too_deep(source: str, limit: int) -> bool:

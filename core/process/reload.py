@@ -132,6 +132,8 @@ class Reloader:
         self.last = error or "ok"
         if error:
             log.error("reload: %s", error)
+            for worker in self._workers():
+                tell(worker, ("reload_failed",))
         self._notifier.ready("serving")
         requests, self._requests = self._requests, []
         for requester in requests:

@@ -11,6 +11,7 @@ import sys
 from socket import socket
 from typing import Any
 
+from accel.shm import G_RELOAD_FAILURES, G_RELOADS
 from core.findings import Finding
 from core.process.app import App, WorkerContext
 from core.process.channel import ChannelClosed, Decoder, Message, encode
@@ -104,6 +105,8 @@ class Worker:
             task.add_done_callback(self._tasks.discard)
         elif kind == "drain":
             self._stop(message[1])
+        elif kind == "reload_failed":
+            self._ctx.region.add(G_RELOAD_FAILURES)
         elif kind == "reloaded":
             future = self._reloads.get(message[1])
             if future is not None and not future.done():
@@ -117,6 +120,8 @@ class Worker:
         except Exception as problem:
             log.exception("reload")
             error = f"{type(problem).__name__}: {problem}"
+        else:
+            self._ctx.region.add(G_RELOADS)
         self._send(("swapped", number, findings, error))
 
     def _stop(self, grace: float) -> None:
