@@ -5,6 +5,8 @@ although a reload has swapped the plans. Patterns compile their expression when 
 belongs to one worker and is shared by the gates of all its plans; it keeps a matcher alive at most until `clear`.
 """
 
+from accel.linear cimport Linear
+
 cdef enum:
     # kinds of entries whose behaviour is here; the others are numbers from KINDS
     K_MOCK = 0
@@ -31,8 +33,8 @@ cdef class Pattern:
     cdef readonly bytes source
     cdef bytes text
     cdef bint at_start, at_end, plain
-    cdef object expression
-    cdef bint test(self, bytes path) except -1
+    cdef Linear expression
+    cpdef bint search(self, bytes path) except -1
     cdef bint _search(self, bytes path) except -1
 
 

@@ -36,7 +36,8 @@ cdef class Pattern:
         self.text = ESCAPED.sub(rb"\1", text)
         self.expression = None
 
-    cdef bint test(self, bytes path) except -1:
+    cpdef bint search(self, bytes path) except -1:
+        """Whether the pattern is somewhere in the path. Raises re.error."""
         if not self.plain:
             return self._search(path)
         if self.at_start:
@@ -45,12 +46,8 @@ cdef class Pattern:
 
     cdef bint _search(self, bytes path) except -1:
         if self.expression is None:
-            self.expression = re.compile(self.source)
-        return self.expression.search(path) is not None
-
-    def matches(self, bytes path not None):
-        """Whether the pattern is somewhere in the path. Raises re.error."""
-        return self.test(path)
+            self.expression = Linear(self.source)
+        return self.expression.search(path)
 
 
 cdef class Endpoint:
@@ -70,7 +67,7 @@ cdef class Endpoint:
 
     cdef bint on(self, bytes full, bytes rest, bytes bare) except -1:
         cdef Pattern pattern = self.pattern
-        return (bare is not rest and pattern.test(bare)) or pattern.test(rest) or (full is not rest and pattern.test(full))
+        return (bare is not rest and pattern.search(bare)) or pattern.search(rest) or (full is not rest and pattern.search(full))
 
 
 cdef class Verdict:
@@ -170,7 +167,7 @@ cdef class EndpointMatcher:
             for endpoint in <tuple>group:
                 if endpoint.methods is None or method in endpoint.methods:
                     for path in candidates:
-                        if endpoint.pattern.test(path):
+                        if endpoint.pattern.search(path):
                             return endpoint.data
         return None
 

@@ -22,16 +22,17 @@ cdef class VersionCheck(Step):
     cdef dict children          # name -> (Plan of another API, the literal start of its listen path or b"")
     cdef bytes default
     cdef bint fallback, strip
-    cdef object pattern, failed
+    cdef Pattern pattern
+    cdef object failed
     cdef bytes header
     cdef int unknown_status
 
     def __init__(self, int location, bytes key not None, object plans, bytes default=b"", bint fallback=False,
-                 bint strip=False, object pattern=None, bytes slug=b"", bytes header=b"", object failed=None,
+                 bint strip=False, Pattern pattern=None, bytes slug=b"", bytes header=b"", object failed=None,
                  int unknown_status=403):
         """location: 0 header, 1 query parameter, 2 first segment behind the listen path, else nowhere; key: name of the
         header or parameter; plans: {name: (Plan, expiry or None, text)}; strip: take the version out of the request;
-        pattern: compiled bytes expression that a segment must fit to be taken out; slug: a segment that may stand in
+        pattern: what a segment must have in it to be taken out; slug: a segment that may stand in
         front of the version; header: of the response, says which version served a request that named none."""
         self.location, self.slug = location, slug
         self.key = canonical(key) if location == V_HEADER else key
@@ -135,7 +136,7 @@ cdef class VersionCheck(Step):
         if end < 0:
             end = n
         value = path[start:end]
-        if value and (self.pattern is None or self.pattern.search(value) is not None):
+        if value and (self.pattern is None or self.pattern.search(value)):
             if not self.strip:
                 x.version_end = <int>end
             elif end < n:

@@ -20,7 +20,7 @@ from libc.stdint cimport int64_t, uint64_t
 from accel.accesslog cimport AccessLog, AccessRecord
 from accel.analytics cimport Capture, KeyRecord, RecordPlan, Recorder
 from accel.chunked cimport ChunkDecoder
-from accel.endpoints cimport EndpointMatcher, Verdict, VerdictMemo
+from accel.endpoints cimport EndpointMatcher, Pattern, Verdict, VerdictMemo
 from accel.headers cimport HeadLimits, HeaderBlock
 from accel.limits cimport QuotaWindow, RateWindow
 from accel.router cimport Route, Router

@@ -2,14 +2,13 @@
 
 import asyncio
 import logging
-import re
 import ssl
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from accel.accesslog import AccessLog
 from accel.analytics import Recorder, RecordPlan
-from accel.endpoints import EndpointMatcher, VerdictMemo
+from accel.endpoints import EndpointMatcher, Pattern, VerdictMemo
 from accel.limits import QuotaWindow, RateWindow
 from accel.router import Router
 from accel.shm import Region
@@ -101,7 +100,7 @@ class Grant:
         inactive: bool = False,
         deny: tuple[int, str] | None = None,
         versions: frozenset[bytes] | None = None,
-        urls: Sequence[tuple[re.Pattern[bytes], frozenset[bytes]]] | None = None,
+        urls: Sequence[tuple[Pattern, frozenset[bytes]]] | None = None,
         rate: RateWindow | None = None,
         quota: QuotaWindow | None = None,
         quota_max: int = 0,
@@ -109,7 +108,7 @@ class Grant:
         quota_renews: int = 0,
         throttle_interval: float = 0,
         throttle_retries: int = 0,
-        endpoint_rates: Sequence[tuple[re.Pattern[bytes], bytes, RateWindow]] = (),
+        endpoint_rates: Sequence[tuple[Pattern, bytes, RateWindow]] = (),
         data: Any = None,
     ) -> None: ...
 
@@ -190,7 +189,7 @@ class VersionCheck(Step):
         default: bytes = b"",
         fallback: bool = False,
         strip: bool = False,
-        pattern: re.Pattern[bytes] | None = None,
+        pattern: Pattern | None = None,
         slug: bytes = b"",
         header: bytes = b"",
         failed: Callable[[Exchange, int, str], None] | None = None,

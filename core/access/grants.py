@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from accel.endpoints import Pattern
 from accel.http1 import Exchange, Grant, KeyEntry
 from accel.limits import LimitTable, QuotaWindow, RateWindow
 from core.sessions.rights import Access, access
@@ -54,11 +55,11 @@ class GrantCompiler:
             rate = self._rate(rights.rate, rights.per, rights.rate_key, rights.last_updated)
         if rights.quota_max > 0 and not self._no_quota:
             quota = QuotaWindow(self._table, f"quota:{rights.quota_key}".encode(), rights.quota_max)
-        endpoints: list[tuple[re.Pattern[bytes], bytes, RateWindow]] = []
+        endpoints: list[tuple[Pattern, bytes, RateWindow]] = []
         if not self._no_rate:
             for end in rights.endpoints:
                 window = self._rate(end.rate, end.per, end.rate_key, rights.last_updated)
-                endpoints.append((re.compile(end.pattern.encode()), end.method.encode(), window))
+                endpoints.append((Pattern(end.pattern.encode()), end.method.encode(), window))
         return Grant(
             entry,
             expires=rights.expires,
@@ -85,10 +86,10 @@ class GrantCompiler:
 
 def _urls(
     allowed: tuple[tuple[str, frozenset[str]], ...] | None,
-) -> list[tuple[re.Pattern[bytes], frozenset[bytes]]] | None:
+) -> list[tuple[Pattern, frozenset[bytes]]] | None:
     if not allowed:
         return None
-    return [(re.compile(p.encode()), frozenset(m.encode() for m in methods)) for p, methods in allowed]
+    return [(Pattern(p.encode()), frozenset(m.encode() for m in methods)) for p, methods in allowed]
 
 
 def _short(name: bytes) -> str:

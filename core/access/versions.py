@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from accel.endpoints import Endpoint, EndpointMatcher, VerdictMemo
+from accel.endpoints import Endpoint, EndpointMatcher, Pattern, VerdictMemo
 from accel.http1 import Exchange, Expiry, GateCheck, Plan, Step, VersionCheck
 from accel.limits import RateWindow
 from core.apidef.endpoints import EndpointSpec, Rate, ReplySpec
@@ -74,7 +73,7 @@ def version_check(
         default=rule.default.encode(),
         fallback=rule.fallback,
         strip=rule.strip,
-        pattern=re.compile(rule.pattern.encode()) if rule.pattern else None,
+        pattern=Pattern(rule.pattern.encode()) if rule.pattern else None,
         slug=rule.slug.encode(),
         header=config.version_header.encode(),
         failed=failed,

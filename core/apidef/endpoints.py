@@ -10,7 +10,7 @@ from typing import Any
 from core.apidef.durations import parse_duration
 from core.apidef.edits import Notes
 from core.apidef.options import CompileOptions
-from core.apidef.patterns import path_pattern, slow
+from core.apidef.patterns import path_pattern
 
 LISTS = ("ignored", "white_list", "black_list")
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
@@ -86,12 +86,6 @@ def _pattern(path: str, place: str, options: CompileOptions, ignore_case: bool, 
     except re.error as error:
         notes.error(place, f"the path does not compile as a pattern: {error}")
         return ""
-    if slow(pattern):
-        notes.warn(
-            place,
-            "a repetition is repeated without a bound: a client can choose paths that take very long to match",
-            "Write it without nesting, for example [a-z/]+ for ([a-z]+/?)+.",
-        )
     if not path.isascii() and "i" in pattern.partition(":")[0]:
         notes.warn(place, "letters outside ASCII are compared exactly, although case is to be ignored")
     return pattern

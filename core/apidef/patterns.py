@@ -7,13 +7,9 @@ that restricts must never match less than its author sees in it.
 from __future__ import annotations
 
 import re
-import warnings
-from collections.abc import Iterable
 from functools import lru_cache
-from re import _constants as codes  # type: ignore[attr-defined]
-from re import _parser as parser  # type: ignore[attr-defined]
-from typing import Any
 
+from accel.linear import Linear
 from core.apidef.options import CompileOptions
 
 _VARIABLE = re.compile(r"\{[^{}/]*[A-Za-z_][^{}/]*\}")
@@ -21,16 +17,8 @@ _LEADING_FLAGS = re.compile(r"\(\?([is]+)\)")
 _OTHER_FLAGS = re.compile(r"\(\?[imsU-]*[mU]")
 # Escapes and classes are passed over whole, so that only a bare "$" or ".", or "\z", is found.
 _PIECE = re.compile(r"\\.|\[\^?\]?(?:\[:\^?[a-z]*:\]|\\.|[^\]\\])*\]|[^\\\[]|[\\\[]", re.DOTALL)
+_SIGN = re.compile(r"[.^$*+?{}\[\]\\|()]")
 _NAMED_CLASS = re.compile(r"\[:\^?[a-z]+:\]")
-_FOREIGN = {
-    "ASSERT": "a look-around assertion",
-    "ASSERT_NOT": "a look-around assertion",
-    "GROUPREF": "a reference to a group",
-    "GROUPREF_IGNORE": "a reference to a group",
-    "GROUPREF_EXISTS": "a condition",
-    "POSSESSIVE_REPEAT": "a possessive repetition",
-    "ATOMIC_GROUP": "an atomic group",
-}
 
 
 def path_pattern(path: str, options: CompileOptions, ignore_case: bool) -> str:
@@ -68,50 +56,6 @@ def translated(pattern: str, ignore_case: bool = False) -> str:
     letters = (letters | {"s"} if "." in pieces else letters - {"s"}) | ({"i"} if ignore_case else set())
     if letters:
         text = f"(?{''.join(sorted(letters))}:{text})"
-    _check(text)
+    if _SIGN.search(text):
+        Linear(text.encode())
     return text
-
-
-def slow(source: str) -> bool:
-    """Whether a repetition is repeated without a bound, so that some paths take exponential time to reject."""
-    return _nested(parser.parse(source.encode()), False)
-
-
-def _check(source: str) -> None:
-    try:
-        with warnings.catch_warnings():
-            # Set operations that a later Python may have: here and in Go these are plain characters.
-            warnings.simplefilter("ignore", FutureWarning)
-            tree = parser.parse(source.encode())
-            re.compile(source.encode())
-    except (OverflowError, RecursionError) as error:
-        raise re.error(str(error)) from None
-    for op, _ in _walk(tree):
-        if str(op) in _FOREIGN:
-            raise re.error(f"{_FOREIGN[str(op)]} is not supported")
-
-
-def _walk(tree: Iterable[Any]) -> Iterable[tuple[Any, Any]]:
-    for op, value in tree:
-        yield op, value
-        for inner in _inside(value):
-            yield from _walk(inner)
-
-
-def _nested(tree: Iterable[Any], repeated: bool) -> bool:
-    for op, value in tree:
-        endless = op in (codes.MAX_REPEAT, codes.MIN_REPEAT) and value[1] is codes.MAXREPEAT
-        if endless and repeated:
-            return True
-        if any(_nested(inner, repeated or endless) for inner in _inside(value)):
-            return True
-    return False
-
-
-def _inside(value: Any) -> Iterable[Any]:
-    """The expressions below one node of Python's parse tree."""
-    if isinstance(value, parser.SubPattern):
-        yield value
-    elif isinstance(value, (tuple, list)):
-        for part in value:
-            yield from _inside(part)

@@ -29,6 +29,7 @@ def apis(upstream: Upstream) -> list[Json]:
         listed("free", upstream, {"ignored": [{"path": "/public"}]}, **keyed),
         listed("urls", upstream, {}, **keyed),
         merge(listed("root", upstream, {"internal": [{"path": "/hidden", "method": "GET"}]}), {"proxy": {"listen_path": "/"}}),
+        listed("heavy", upstream, {"black_list": [{"path": "/([a-z]+/?)+$"}, {"path": "/.*/.*/.*/shut"}]}),
         listed("way", upstream, {}, proxy={"target_url": "tyk://root/"}),
         listed("rated", upstream, {"rate_limit": [{"path": "/few", "method": "GET", "rate": 1, "per": 600}]}),
     ]
@@ -77,6 +78,12 @@ def test_unclean_path_that_is_open_either_way_still_passes(raw: Gateway) -> None
 def test_what_another_api_may_see_is_not_remembered_for_clients(raw: Gateway) -> None:
     found = [raw.fetch(path).status for path in ("/way/hidden", "/hidden", "/way/hidden", "/way/%68idden", "/%68idden")]
     assert found == [200, 403, 200, 200, 403]
+
+
+def test_path_made_to_keep_an_expression_busy_is_judged_like_any_other(raw: Gateway) -> None:
+    assert raw.fetch("/heavy/" + "a" * 12000 + "1").status == 200
+    assert raw.fetch("/heavy" + "/a" * 6000 + "1").status == 200
+    assert raw.fetch("/heavy" + "/1" * 6000 + "/shut").status == 403
 
 
 def test_encoded_percent_sign_is_data(raw: Gateway) -> None:
