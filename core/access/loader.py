@@ -21,6 +21,7 @@ log = logging.getLogger("preforge.access")
 FRESH_MS = 10_000           # as Tyk's local session cache (tyk-core 5.3)
 REFRESH_MS = 5_000          # older entries are looked up again beside the request
 MOST_TRIES = 3
+RETRY_MS = 250              # between two attempts to look up a key that is in use while the store is away
 UNHEARD_MS = 1_000          # the same while no notifications arrive, so that a deleted key ends within 2 s
 
 
@@ -110,7 +111,11 @@ class SessionLoader:
         if entry is None or clock_ms() - entry.fetched > self._max_stale_ms:
             return None
         self.stale += 1
-        return self._entry(key, entry.token, entry.raw, entry.fetched)
+        revived = self._entry(key, entry.token, entry.raw, entry.fetched)
+        if revived is not None:
+            revived.loaded = clock_ms() - self.cache.fresh + RETRY_MS
+            revived.refreshing = True   # the request after RETRY_MS looks it up
+        return revived
 
     def _start(self, key: bytes, org: str, token: bytes) -> asyncio.Task[KeyEntry | None]:
         """One look-up at a time for each key."""
@@ -123,11 +128,18 @@ class SessionLoader:
 
     def _ended(self, key: bytes, task: asyncio.Task[KeyEntry | None]) -> None:
         self._loading.pop(key, None)
+        failed = task.cancelled() or task.exception() is not None    # whoever waits has it
         old = self.cache.get(key)
-        if old is not None:
+        if old is None:
+            return
+        if failed:
+            asyncio.get_running_loop().call_later(RETRY_MS / 1000, self._refreshable, old)
+        else:
             old.refreshing = False
-        if not task.cancelled():
-            task.exception()    # whoever waits has it; a refresh beside a request tries again with the next one
+
+    @staticmethod
+    def _refreshable(entry: KeyEntry) -> None:
+        entry.refreshing = False
 
     async def _fetch(self, key: bytes, org: str, token: bytes) -> KeyEntry | None:
         found = None

@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping
 
 from accel.shm import Region
 
-SECONDS = 1.0
+SECONDS = 0.25
 
 Read = Callable[[], Mapping[int, int]]
 
 
 class Mirror:
-    """Once a second adds what has been counted since to the words of a region, and sets the gauges."""
+    """Four times a second adds what has been counted since to the words of a region, and sets the gauges."""
 
     def __init__(self, region: Region, counters: Read, gauges: Read) -> None:
         """counters, gauges: word -> value now; a counter only grows."""
