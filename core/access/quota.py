@@ -17,6 +17,8 @@ from core.store.errors import StoreAway, StoreError
 
 log = logging.getLogger("preforge.access")
 
+MOST_RENEWAL = 10**10       # seconds: centuries, and still a time to live that the store takes
+
 
 class QuotaKeeper:
     """Asks the store for the requests that need it, and reports the others to it in batches."""
@@ -77,7 +79,7 @@ class QuotaKeeper:
                 x.note_quota()
                 x.resume(serial)
 
-        self._store.send_script(counted, QUOTA, [limits.quota_key], [added + 1, limits.quota_renewal])
+        self._store.send_script(counted, QUOTA, [limits.quota_key], [added + 1, _renewal(grant)])
 
     def _without_store(self, x: Exchange, serial: int, grant: Grant, error: StoreError, now: int) -> None:
         """A key whose count this node knows goes on with that; nothing else passes."""
@@ -87,7 +89,7 @@ class QuotaKeeper:
         if not x.waits(serial) or quota is None:
             return
         self.alone += 1
-        said = quota.alone(now, grant.data.quota_renewal * 1000)
+        said = quota.alone(now, _renewal(grant) * 1000)
         if said == PASS:
             self.dirty.append(grant)
             x.note_quota()
@@ -110,7 +112,7 @@ class QuotaKeeper:
             self._in_flight += 1
             self.reported += added
             callback = self._reporter(grant, added)
-            self._store.send_script(callback, QUOTA, [grant.data.quota_key], [added, grant.data.quota_renewal])
+            self._store.send_script(callback, QUOTA, [grant.data.quota_key], [added, _renewal(grant)])
 
     def _reporter(self, grant: Grant, added: int) -> Callable[[Any], None]:
         def counted(reply: Any) -> None:
@@ -125,3 +127,8 @@ class QuotaKeeper:
                 quota.answered(reply[0], reply[1], added, clock_ms())
 
         return counted
+
+
+def _renewal(grant: Grant) -> int:
+    """Seconds of a period, 0 and below for ever."""
+    return min(int(grant.data.quota_renewal), MOST_RENEWAL)
