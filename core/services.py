@@ -68,7 +68,6 @@ class Services:
         """Connect in the background; requests that need the store meanwhile are refused."""
         await asyncio.gather(*(store.start() for store in self._own), self.analytics.start())
         self.quota.start()
-        self.sessions.heard(False)
         if self._listens:
             self.store.subscribe(CHANNEL, self._notified, self.sessions.heard)
         self.nodes.start()

@@ -38,6 +38,7 @@ class SessionLoader:
         self._max_stale_ms = 0
         self._min_length = 0
         self._fresh_ms = FRESH_MS
+        self._hears = False
         self._changes = 0
         self._loading: dict[bytes, asyncio.Task[KeyEntry | None]] = {}
 
@@ -47,14 +48,17 @@ class SessionLoader:
         self._policies = policies
         self._max_stale_ms = int(config.preforge.sessions.max_stale * 1000)
         self._min_length = config.min_token_length
-        fresh = 0 if config.local_session_cache.disable_cached_session_state else FRESH_MS
-        self._fresh_ms = fresh
-        self.cache.configure(config.preforge.sessions.max_cached, fresh)
-        self.cache.expire()
+        self._fresh_ms = 0 if config.local_session_cache.disable_cached_session_state else FRESH_MS
+        self._start_over(config.preforge.sessions.max_cached)
 
     def heard(self, hears: bool) -> None:
         """Whether notifications of other nodes and workers arrive. What was missed is unknown, so all is looked up."""
-        self.cache.configure(self.cache.most, self._fresh_ms if hears else min(self._fresh_ms, UNHEARD_MS))
+        self._hears = hears
+        self._start_over(self.cache.most)
+
+    def _start_over(self, most: int) -> None:
+        """Hold up to `most` keys, each as fresh as it can be kept; what is there is looked up again."""
+        self.cache.configure(most, self._fresh_ms if self._hears else min(self._fresh_ms, UNHEARD_MS))
         self.cache.expire()
 
     def changed(self, name: str) -> None:
