@@ -385,6 +385,8 @@ def test_new_versions_are_linked_and_called(gateway: Gateway, shared_site: Site)
     assert error(manage(gateway, "POST", target, child)) == (400, unnamed)
     nowhere = "/tyk/apis?base_api_id=nowhere&new_version_name=v2"
     assert error(manage(gateway, "POST", nowhere, child)) == (400, "nowhere is not a valid Base API version")
+    itself = f"{target}&base_api_version_name=v1"
+    assert error(manage(gateway, "POST", itself, keyed("base", url))) == (400, "base is not a valid Base API version")
     assert not (gateway.apps / "child.json").exists()
     assert "versions" not in on_disk(gateway, "base").get("definition", {})
 
