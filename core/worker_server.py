@@ -209,10 +209,9 @@ class WorkerServer:
         """Accept on the slot's sockets; the master keeps its own descriptors of them."""
         for name, sock in sockets.items():
             gateway = self.control if name == "control" else self.main
-            tls = self._tls if name == "main" else None
-            handshake = self._handshake if tls is not None else None
+            handshake = self._handshake if self._tls is not None else None
             server = await self._loop.create_server(
-                gateway.client, sock=sock, ssl=tls, backlog=self._backlog, ssl_handshake_timeout=handshake
+                gateway.client, sock=sock, ssl=self._tls, backlog=self._backlog, ssl_handshake_timeout=handshake
             )
             self._servers.append(server)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import resource
 import shutil
 import signal
 import threading
@@ -296,6 +297,21 @@ def test_a_directory_that_cannot_be_written_is_a_clear_error_and_nothing_is_lost
     assert manage(gateway, "PUT", "/tyk/apis/a", changed).status == 200
     shutil.rmtree(gateway.apps)
     assert error(manage(gateway, "PUT", "/tyk/apis/a", changed)) == (500, written)
+
+
+def test_a_write_that_ends_half_way_leaves_the_old_definition(site: Site) -> None:
+    """As on a disk that is full: no file of the worker may become larger than this."""
+    gateway = site.gateway(api("a", "/a/", site.upstream.url))
+    before = (gateway.apps / "a.json").read_bytes()
+    worker = next(pid for pid in gateway.workers() if b"python" in Path(f"/proc/{pid}/cmdline").read_bytes())
+    resource.prlimit(worker, resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
+    large = api("a", "/a/", site.upstream.url, config_data={"x": "y" * 200_000})
+    for method, target in (("PUT", "/tyk/apis/a"), ("POST", "/tyk/apis")):
+        assert error(manage(gateway, method, target, large)) == (500, "file object creation failed, write error")
+    assert error(manage(gateway, "POST", "/tyk/apis", {**large, "api_id": "b"}))[0] == 500
+    assert (gateway.apps / "a.json").read_bytes() == before
+    assert [path.name for path in gateway.apps.iterdir()] == ["a.json"]
+    assert manage(gateway, "PUT", "/tyk/apis/a", api("a", "/a/", site.upstream.url, name="small")).status == 200
 
 
 def test_kill_9_during_writes_leaves_the_old_or_the_new_definition(site: Site) -> None:

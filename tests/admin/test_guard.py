@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 
 import pytest
@@ -10,7 +11,8 @@ from core.admin.routes import ROUTES
 from tests.support.gateway import Gateway, api, free_port
 from tests.support.keys import keyed, session
 from tests.support.site import SECRET, Site, manage
-from tests.support.wire import Client, Response, fetch, get
+from tests.support.tls import Authority
+from tests.support.wire import Client, Response, WireError, fetch, get
 
 FORBIDDEN = {"status": "error", "message": "Attempted administrative access with invalid or missing key!"}
 OPERATIONS = [(route.method, "/tyk/" + route.path.replace("{", "").replace("}", "")) for route in ROUTES]
@@ -190,6 +192,38 @@ def test_a_port_for_control_serves_no_api_and_the_other_port_no_control(
     for target in ("/hello", "/ready", "/metrics", "/tyk/openapi.json", "/tyk/apis"):
         answer = gateway.fetch(target, HEADER)
         assert json.loads(answer.body)["target"] == target, "the main port must give this path to the API"
+
+
+def test_the_secret_does_not_travel_in_clear_text_where_tls_is_on(site: Site) -> None:
+    authority = Authority(site.directory / "ca")
+    certificate, key = authority.files("gw.test")
+    port = free_port()
+    control = ("127.0.0.1", port)
+    gateway = Gateway(
+        site.directory / "tls",
+        [api("root", "/", site.upstream.url)],
+        {
+            "storage": {"type": "redis", "host": "127.0.0.1", "port": site.store.port},
+            "control_api_port": port,
+            "http_server_options": {
+                "use_ssl": True,
+                "certificates": [{"domain_name": "gw.test", "cert_file": str(certificate), "key_file": str(key)}],
+            },
+        },
+    )
+    site.gateways.append(gateway)
+
+    def over_tls() -> bool:
+        with contextlib.suppress(OSError, WireError):
+            return fetch(control, "/hello", tls=authority.client(), name="gw.test").status == 200
+        return False
+
+    gateway.start(over_tls)
+    assert fetch(control, "/tyk/apis", HEADER, tls=authority.client(), name="gw.test").status == 200
+    for address in (control, gateway.address):
+        with Client(address) as client:
+            client.send(get("/tyk/apis", "gateway.test", HEADER))
+            assert not client.rest().startswith(b"HTTP/1.1 200")
 
 
 def test_a_port_for_control_does_not_hide_the_number_of_apis(apart: tuple[Gateway, tuple[str, int]]) -> None:
