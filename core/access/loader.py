@@ -134,20 +134,25 @@ class SessionLoader:
             task.exception()    # whoever waits has it; a refresh beside a request tries again with the next one
 
     async def _fetch(self, key: bytes, org: str, token: bytes) -> KeyEntry | None:
+        try:
+            text = token.decode()
+        except UnicodeDecodeError:
+            return None     # no key has such a name
         found = None
         for _ in range(MOST_TRIES):
             self.loads += 1
             changes = self._changes
             try:
-                found = await self._keyspace.load(token.decode("utf-8", "surrogateescape"), org)
-            except (SessionError, UnicodeError) as error:
+                found = await self._keyspace.load(text, org)
+            except SessionError as error:
                 log.error("the session of a key cannot be used: %s", error)
                 found = None
             if changes == self._changes:
                 break
             # A key was changed meanwhile; what was read may be from before.
         entry = None if found is None else self._entry(key, token, found, clock_ms())
-        if entry is None:
+        if entry is None or changes != self._changes:
+            # Keys change so fast that this may be old: good for the requests that wait, not for later ones.
             self.cache.forget(key)
         return entry
 

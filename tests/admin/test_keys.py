@@ -193,6 +193,40 @@ def test_changing_what_is_not_there_creates_nothing(gateway: Gateway, shared_sit
     assert shared_site.store.ask("KEYS", "*absent*") == []
 
 
+@pytest.mark.parametrize("how", ["killed", "paused"])
+def test_without_the_store_nothing_is_said_to_be_done(site: Site, how: str) -> None:
+    gateway = site.gateway(keyed("a", site.upstream.url), preforge={"storage": {"command_timeout": 0.3}})
+    key = create(gateway, "a")
+    assert call(gateway, "/a/x", key).status == 200
+    if how == "killed":
+        site.store.kill()
+    else:
+        site.store.pause()
+    calls = [
+        ("GET", "/tyk/keys"),
+        ("GET", f"/tyk/keys/{key}"),
+        ("POST", "/tyk/keys/create"),
+        ("POST", "/tyk/keys/named"),
+        ("PUT", f"/tyk/keys/{key}"),
+        ("POST", f"/tyk/keys/policy/{key}"),
+    ]
+    for method, target in calls:
+        status, kind, message = outcome(manage(gateway, method, target, session("a")))
+        assert (status, kind) == (503, "error"), (method, target)
+        assert message.startswith("The store of keys cannot be reached"), message
+    assert outcome(manage(gateway, "POST", "/tyk/keys/preview", session("a", alias=5)))[0] == 500
+    assert manage(gateway, "POST", "/tyk/keys/preview", session("a")).status == 200
+    if how == "killed":
+        site.store.start()
+    else:
+        site.store.resume()
+    wait_for(lambda: manage(gateway, "GET", "/tyk/keys").status == 200, "the store's return")
+    again = create(gateway, "a")
+    assert call(gateway, "/a/x", again).status == 200
+    assert manage(gateway, "DELETE", f"/tyk/keys/{again}").status == 200
+    assert call(gateway, "/a/x", again).status == 403
+
+
 # -- names --------------------------------------------------------------------------------------
 
 
