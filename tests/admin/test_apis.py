@@ -18,31 +18,17 @@ import pytest
 from core.apidef.compile import compile_definition
 from core.apidef.decode import decode
 from core.apidef.options import CompileOptions
+from tests.admin.answers import error, json_of, reload
 from tests.admin.everywhere import everywhere, managed
 from tests.support.gateway import Gateway, Json, api, children
 from tests.support.keys import call, keyed, session
 from tests.support.site import Site, manage
-from tests.support.wire import Response, WireError
+from tests.support.wire import WireError
 
 
 @pytest.fixture(scope="module")
 def gateway(shared_site: Site) -> Gateway:
     return shared_site.gateway(keyed("a", shared_site.upstream.url), preforge={"workers": 2})
-
-
-def json_of(answer: Response, status: int = 200) -> Any:
-    assert answer.status == status, (answer.status, answer.body)
-    return json.loads(answer.body)
-
-
-def error(answer: Response) -> tuple[int, str]:
-    body = json.loads(answer.body)
-    assert body["status"] == "error"
-    return answer.status, body["message"]
-
-
-def reload(gateway: Gateway) -> None:
-    assert manage(gateway, "GET", "/tyk/reload?block=true").status == 200
 
 
 def on_disk(gateway: Gateway, name: str) -> Any:
@@ -322,7 +308,7 @@ def test_kill_9_during_writes_leaves_the_old_or_the_new_definition(site: Site) -
     path = gateway.apps / "big.json"
     path.write_bytes(whole[0])
     chance = random.Random(5)
-    for _ in range(4):
+    for _ in range(3):
         stop = threading.Event()
         written = [0]
 
