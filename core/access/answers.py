@@ -16,6 +16,9 @@ STORE_AWAY = "The key store cannot be reached, please try again"
 RATE = "Rate Limit Exceeded"
 API_RATE = "API Rate Limit Exceeded"
 QUOTA = "Quota exceeded"
+ORG_DISABLED = "this organisation access has been disabled, please contact your API administrator"
+ORG_RATE = "This organisation rate limit has been exceeded, please contact your API administrator"
+ORG_QUOTA = "This organisation quota has been exceeded, please contact your API administrator"
 PROBLEM = "There was a problem proxying the request"
 
 # what a key check found -> (event, message of the event, response flag); tyk-core C.1 and 1.3
@@ -86,6 +89,22 @@ class Answers:
         self._fire("QuotaExceeded", x, "Key Quota Limit Exceeded", {})
         x.mark(b"QEX")
         x.fail(403, QUOTA)
+
+    def org_disabled(self, x: Exchange) -> None:
+        """The session of the API's organisation is inactive."""
+        x.fail(403, ORG_DISABLED)
+
+    def org_rate_limited(self, x: Exchange) -> None:
+        org = x.plan.org_id.decode()
+        self._fire("OrgRateLimitExceeded", x, "Organisation rate limit has been exceeded", {"Key": org})
+        x.mark(b"RLT")
+        x.fail(403, ORG_RATE)
+
+    def org_quota_exceeded(self, x: Exchange) -> None:
+        org = x.plan.org_id.decode()
+        self._fire("OrgQuotaExceeded", x, "Organisation quota has been exceeded", {"Key": org})
+        x.mark(b"QEX")
+        x.fail(403, ORG_QUOTA)
 
     def store_away(self, x: Exchange) -> None:
         """Nothing can be said about this key: refused, never a free pass."""

@@ -11,6 +11,7 @@ from accel.endpoints import Pattern
 from accel.http1 import Exchange, Grant, KeyEntry
 from accel.limits import LimitTable, QuotaWindow, RateWindow
 from core.sessions.rights import Access, access
+from core.sessions.tokens import shortened
 
 log = logging.getLogger("preforge.access")
 
@@ -31,21 +32,25 @@ class GrantCompiler:
         disable_rate_limit: bool,
         disable_quota: bool,
         path_options: Any,
+        whole_keys: bool = False,
     ) -> None:
-        """path_options: CompileOptions, for the patterns of allowed_urls and endpoints."""
+        """path_options: CompileOptions, for the patterns of allowed_urls and endpoints; whole_keys: do not shorten the
+        names of keys in logs (enable_key_logging)."""
         self._table = table
         self._api_id = api_id
         self._not_versioned = not_versioned
         self._no_rate = disable_rate_limit
         self._no_quota = disable_quota
         self._options = path_options
+        self._whole_keys = whole_keys
 
     def __call__(self, x: Exchange, entry: KeyEntry) -> Grant:
         """Compile; a session that cannot be understood opens nothing."""
         try:
             return self._compile(entry)
         except (re.error, ValueError, OverflowError, RecursionError) as error:
-            log.error("key %s opens nothing at API %s: %s", _short(entry.name), self._api_id, error)
+            key = shortened(entry.name.decode("utf-8", "replace"), self._whole_keys)
+            log.error("key %s opens nothing at API %s: %s", key, self._api_id, error)
             return Grant(entry, deny=(403, DISALLOWED), data=None)
 
     def _compile(self, entry: KeyEntry) -> Grant:
@@ -90,10 +95,6 @@ def _urls(
     if not allowed:
         return None
     return [(Pattern(p.encode()), frozenset(m.encode() for m in methods)) for p, methods in allowed]
-
-
-def _short(name: bytes) -> str:
-    return f"****{name.decode('utf-8', 'replace')[-4:]}"
 
 
 Compile = Callable[[Exchange, KeyEntry], Grant]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 from accel.http1 import Exchange, Grant
 from accel.limits import PASS, clock_ms
@@ -18,6 +18,7 @@ from core.store.errors import StoreAway, StoreError
 log = logging.getLogger("preforge.access")
 
 MOST_RENEWAL = 10**10       # seconds: centuries, and still a time to live that the store takes
+Verdict = Literal["pass", "over", "full", "away"]   # full: no counter is free; away: the store does not say
 
 
 class QuotaKeeper:
@@ -80,6 +81,37 @@ class QuotaKeeper:
                 x.resume(serial)
 
         self._store.send_script(counted, QUOTA, [limits.quota_key], [added + 1, _renewal(grant)])
+
+    def take(self, grant: Grant, now: int) -> bool:
+        """Count one request on this node if that is enough; False: ask with count(). now: monotonic milliseconds."""
+        quota = grant.quota
+        if quota is None or quota.try_take(now) != PASS:
+            return False
+        if quota.pending == 1:
+            self.dirty.append(grant)
+        return True
+
+    async def count(self, grant: Grant) -> Verdict:
+        """Count one request in the store; a count that this node knows goes on while the store is away."""
+        quota = grant.quota
+        if quota is None:
+            raise ValueError("a grant without a quota has nothing to ask for")
+        added, quota.pending = quota.pending, 0
+        self.asked += 1
+        try:
+            count, left = await self._store.script(QUOTA, [grant.data.quota_key], [added + 1, _renewal(grant)])
+        except StoreError as error:
+            quota.pending += added
+            if not isinstance(error, StoreAway):
+                log.error("a quota cannot be counted: %s", error)
+            self.alone += 1
+            if quota.alone(clock_ms(), _renewal(grant) * 1000) == PASS:
+                self.dirty.append(grant)
+                return "pass"
+            return "over" if quota.used >= quota.max and quota.ends else "away"
+        if not quota.answered(count, left, added, clock_ms()):
+            return "full"
+        return "over" if quota.used > quota.max else "pass"
 
     def _without_store(self, x: Exchange, serial: int, grant: Grant, error: StoreError, now: int) -> None:
         """A key whose count this node knows goes on with that; nothing else passes."""

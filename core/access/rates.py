@@ -76,6 +76,33 @@ class RateKeeper:
                 return
         self._answers.rate_limited(x)
 
+    def in_store(self, window: RateWindow, nodes: int) -> bool:
+        """Whether a limit is counted in the store: always, or because several nodes share it and it is small."""
+        settings = self.settings
+        small = window.rate * 1000 <= settings.threshold * nodes * window.per
+        return settings.always != "local" or (nodes > 1 and small)
+
+    async def count(self, window: RateWindow) -> bool:
+        """Count one request in the store; False: over the rate. Without the store this node counts by itself."""
+        found: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self.asked += 1
+
+        def decided(passes: bool, left: int, reset_ms: int) -> None:
+            if not found.done():
+                found.set_result(passes)
+
+        def failed(error: StoreError) -> None:
+            if not isinstance(error, StoreAway):
+                log.error("a rate cannot be counted: %s", error)
+            if not found.done():
+                found.set_result(window.take(clock_ms()) == PASS)
+
+        getattr(self, f"_{self._algorithm()}")(window, decided, failed)
+        return await found
+
+    def _algorithm(self) -> Algorithm:
+        return self.settings.always if self.settings.always != "local" else self.settings.shared
+
     # -- counted in the store ----------------------------------------------------------------
 
     def remote(self, x: Exchange, window: RateWindow) -> None:
@@ -87,7 +114,6 @@ class RateKeeper:
         self._remote(x, window, self._answers.api_rate_limited)
 
     def _remote(self, x: Exchange, window: RateWindow, refuse: Callable[[Exchange], None]) -> None:
-        algorithm = self.settings.always if self.settings.always != "local" else self.settings.shared
         serial = x.serial_number
         self.asked += 1
 
@@ -109,7 +135,7 @@ class RateKeeper:
             if x.waits(serial):
                 self._without_store(x, window, serial, error, refuse)
 
-        getattr(self, f"_{algorithm}")(window, decided, failed)
+        getattr(self, f"_{self._algorithm()}")(window, decided, failed)
 
     async def _poll(self, x: Exchange, window: RateWindow, serial: int) -> None:
         """Throttling with a limit in the store: look without counting until there is room."""

@@ -23,6 +23,7 @@ from accel.http1 import (
 from accel.limits import RateWindow
 from core.access.grants import GrantCompiler
 from core.access.loader import REFRESH_MS
+from core.access.orgs import OrgKeeper
 from core.apidef.endpoints import EndpointSpec, Rate
 from core.apidef.options import CompileOptions, compile_options
 from core.apidef.specs import AuthSpec, PlanSpec
@@ -43,20 +44,30 @@ class AccessSteps:
         self.answers = services.answers
         self._options = CompileOptions()
         self._hash_keys = False
+        self._whole_keys = False
+        self._check_orgs = False
+        self._orgs = OrgKeeper(services.keyspace, services.limits, services.rates, services.quota, services.answers)
 
     def configure(self, config: Any) -> tuple[Any, ...]:
         """Take a configuration; returns what of it the steps depend on."""
         self._options = compile_options(config)
         self._hash_keys = config.hash_keys
-        return self._options, self._hash_keys, self._services.rates.settings, self._services.events.monitor.keys
+        self._whole_keys = config.enable_key_logging
+        self._check_orgs = config.enforce_org_quotas
+        self._orgs.configure(config)
+        services = self._services
+        switches = self._hash_keys, self._whole_keys, self._check_orgs, services.events.monitor.keys
+        return self._options, switches, services.rates.settings
 
     def steps(self, spec: PlanSpec, matcher: EndpointMatcher | None) -> list[Step]:
-        """The steps of one API: authentication, key checks, limits, quota. matcher: its path entries."""
+        """The steps of one API: organisation, authentication, key checks, limits, quota. matcher: its path entries."""
         services = self._services
         rates = services.rates
         always = rates.settings.always != "local"
         threshold = rates.settings.threshold
         found: list[Step] = []
+        if self._check_orgs and spec.org_id:
+            found.append(self._orgs.step(spec.org_id))
         if spec.token is not None:
             prefix, load, refresh = services.sessions.for_api(spec.org_id)
             sources = [_source(spec.token)]
@@ -71,6 +82,7 @@ class AccessSteps:
                 disable_rate_limit=spec.disable_rate_limit,
                 disable_quota=spec.disable_quota,
                 path_options=self._options,
+                whole_keys=self._whole_keys,
             )
             prefixed = self._options.enable_path_prefix_matching
             found.append(KeyChecks(compiler, services.answers.key_denied, prefixed))

@@ -77,8 +77,7 @@ async def get(context: AdminContext, request: Request) -> Reply:
     context.flush_counts()
     await _fill_in_quotas(context, session, found.name)
     session["basic_auth_data"]["password"] = ""
-    session["key_id"] = found.token or found.name
-    return Reply(200, output(session))
+    return Reply(200, output(session, found.token or found.name))
 
 
 async def _fill_in_quotas(context: AdminContext, session: SessionData, name: str) -> None:

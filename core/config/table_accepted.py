@@ -10,7 +10,7 @@ db_app_conf_options.node_is_segmented | bool |  | restart | ignored | Load only 
 db_app_conf_options.tags | [str] |  | swap | used | Tags of this node: of all its analytics records. Definitions are loaded whatever their tags.
 use_db_app_configs | bool |  | restart | ignored | Load definitions from the Dashboard instead of app_path.
 disable_dashboard_zeroconf | bool |  | restart | ignored | Do not look for a Dashboard by itself.
-management_node | bool |  | restart | ignored | Do not take part in rate limiting.
+management_node | bool |  | swap | used | Do not count as a node that shares rate limits.
 slave_options | {any} |  | restart | ignored | Settings of the commercial control plane.
 cloud | bool |  | restart | ignored | Marks a hosted gateway.
 labs | {any} |  | restart | ignored | Switches of experimental features.

@@ -91,6 +91,7 @@ def test_invalid_request_is_refused_and_reaches_no_upstream(gateway: Gateway, up
     assert all(answers == whole for answers in played)
     assert gateway.fetch("/sentinel").status == 200
     if case.get("upstream") == "nothing":
+        assert {seen.target for seen in upstream.requests[requests:]} == {"/sentinel"}
         assert total_bytes(upstream) == before + 2 * sentinel
     else:
         assert case.get("upstream") == "incomplete"

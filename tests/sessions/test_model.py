@@ -170,8 +170,8 @@ def test_output_is_plain_json_for_every_encoder() -> None:
         ('{"expires": 1.5}', "$.expires"),
         ('{"expires": 9223372036854775808}', "$.expires"),
         ('{"expires": 1e30}', "$.expires"),
-        ('{"rate": 1e999}', "$.rate"),
-        ('{"meta_data": {"x": [1e999]}}', "meta_data"),
+        ('{"rate": 1e999}', "1e999 is too large"),
+        ('{"meta_data": {"x": [1e999]}}', "1e999 is too large"),
         ('{"access_rights": {"a": {"versions": "Default"}}}', '$.access_rights.a.versions'),
         ('{"access_rights": {"a": {"allowed_urls": [{"url": 7}]}}}', "$.access_rights.a.allowed_urls[0].url"),
         ('{"access_rights": {"a": {"limit": {"smoothing": 7}}}}', "limit.smoothing"),
@@ -189,6 +189,20 @@ def test_broken_session_is_refused_with_the_place(text: str, place: str) -> None
     with pytest.raises(SessionError) as caught:
         decode(text.encode(), "apikey-x")
     assert "apikey-x" in str(caught.value)
+    assert place in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "place"),
+    [
+        ({"meta_data": {"x": [float("inf")]}}, "$.meta_data"),
+        ({"access_rights": {"a": {"mcp_primitives": [float("nan")]}}}, "mcp_primitives"),
+        ({"access_rights": {"a": {"allowed_urls": [{"conditions": float("-inf")}]}}}, "allowed_urls"),
+    ],
+)
+def test_number_that_json_cannot_hold_is_refused(value: dict[str, Any], place: str) -> None:
+    with pytest.raises(SessionError) as caught:
+        from_value(value)
     assert place in str(caught.value)
 
 
