@@ -14,7 +14,7 @@ from accel.limits import LimitTable
 from accel.router import Router
 from core.admin.context import AdminContext, LoadedApis
 from core.admin.probe import StoreProbe
-from core.admin.routes import build_admin
+from core.admin.routes import Admin
 from core.apidef.snapshot import Snapshot
 from core.apidef.specs import PlanSpec
 from core.controls import Controls
@@ -128,7 +128,7 @@ class WorkerServer:
         self._tracer = Tracer(pages.render, services, lambda: settings(self.admin.config))
         self._probe = StoreProbe(services.store, config.liveness_check.check_duration)
         self._controls = Controls(
-            ctx.counters, lambda: self._names, build_admin(self.admin, product_version()), self._probe, product_version()
+            ctx.counters, lambda: self._names, Admin(self.admin, product_version()), self._probe, product_version()
         )
         self._mirror = Mirror(ctx.region, self.services.counters, self.services.gauges)
         self._servers: list[asyncio.Server] = []

@@ -40,12 +40,10 @@ def all_refused(address: tuple[str, int], *lines: str) -> list[str]:
     """The operations that are not refused with these header lines."""
     opened = []
     body = json.dumps(session("a")).encode()
-    with Client(address) as client:
-        for method, target in [*OPERATIONS, *(("GET", path) for path in UNKNOWN), ("HEAD", "/tyk/keys")]:
-            sent = body if method in ("POST", "PUT") else None
-            answer = client.send(get(target, "gateway.test", *lines, method=method, body=sent)).read(method)
-            if not (answer.status == 403 if method == "HEAD" else refused(answer)):
-                opened.append(f"{method} {target}: {answer.status}")
+    for method, target in [*OPERATIONS, *(("GET", path) for path in UNKNOWN), ("HEAD", "/tyk/keys")]:
+        answer = fetch(address, target, *lines, method=method, body=body if method in ("POST", "PUT") else None)
+        if not (answer.status == 403 if method == "HEAD" else refused(answer)):
+            opened.append(f"{method} {target}: {answer.status}")
     return opened
 
 
@@ -73,6 +71,29 @@ def test_no_operation_answers_without_the_one_right_secret(
 ) -> None:
     assert all_refused(gateway.address, *lines) == []
     assert all_refused(apart[1], *lines) == []
+
+
+STRANGE = ["/tyk/keys", "/tyk/debug", "/tyk/nothing", "/tyk/openapi.json", "/hello", "/ready", "/metrics"]
+
+
+@pytest.mark.parametrize("target", STRANGE)
+@pytest.mark.parametrize("expects", [True, False])
+def test_strangers_cannot_fill_the_memory_with_bodies(gateway: Gateway, target: str, expects: bool) -> None:
+    """They are answered before a byte of their body has come."""
+    lines = ["Content-Length: 9000000", *(["Expect: 100-continue"] if expects else [])]
+    with gateway.connect() as client:
+        answer = client.send(get(target, "gateway.test", *lines, method="POST")).read()
+    assert answer.status == {"/hello": 405, "/ready": 405, "/metrics": 200}.get(target, 403)
+
+
+def test_who_knows_the_secret_is_asked_for_the_body(gateway: Gateway) -> None:
+    body = json.dumps(session("a")).encode()
+    lines = (HEADER, f"Content-Length: {len(body)}", "Expect: 100-continue")
+    with gateway.connect() as client:
+        client.send(get("/tyk/keys/preview", "gateway.test", *lines, method="POST"))
+        assert client.read_head().status == 100
+        assert client.send(body).read().status == 200
+        assert client.send(get("/tyk/keys", "gateway.test", HEADER)).read().status == 200
 
 
 def test_nothing_was_changed_by_what_was_refused(gateway: Gateway) -> None:
