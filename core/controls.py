@@ -11,6 +11,7 @@ from accel.http1 import Exchange, Gateway, Plan, PyStep
 from accel.shm import SharedCounters
 from core.admin.probe import StoreProbe
 from core.admin.replies import TEXT, reply
+from core.admin.routes import Admin
 from core.obs import metrics
 
 STORE_AWAY = "Redis connection not available"
@@ -23,11 +24,11 @@ class Controls:
         self,
         counters: SharedCounters,
         names: Callable[[], Mapping[str, str]],
-        admin: Callable[[Exchange], Awaitable[None]],
+        admin: Admin,
         probe: StoreProbe,
         version: str,
     ) -> None:
-        """names: api_id -> name of the APIs that are loaded; admin: answers under /tyk/ (core.admin.routes)."""
+        """names: api_id -> name of the APIs that are loaded; admin: answers under /tyk/."""
         self._counters = counters
         self._names = names
         self._admin = admin
@@ -44,17 +45,12 @@ class Controls:
         self._add(gateway, f"/{config.readiness_check_endpoint_name}", self._ready)
         if config.preforge.metrics.path:
             self._add(gateway, config.preforge.metrics.path, self._metrics)
-        self._add(gateway, "/tyk/", self._admin, prefix=True)
+        guard = _plan(self._admin.guard)
+        guard.link(_plan(self._admin.serve, needs_body=True))
+        gateway.control_plan(b"/tyk/", guard, True)
 
-    def _add(
-        self,
-        gateway: Gateway,
-        path: str,
-        function: Callable[[Exchange], Awaitable[None] | None],
-        prefix: bool = False,
-    ) -> None:
-        plan = Plan(b"", name=b"control", row=-1, steps=[PyStep(function)], needs_body=True)
-        gateway.control_plan(path.encode(), plan, prefix)
+    def _add(self, gateway: Gateway, path: str, function: Callable[[Exchange], Awaitable[None] | None]) -> None:
+        gateway.control_plan(path.encode(), _plan(function))
 
     def _hello(self, x: Exchange) -> None:
         if x.method != b"GET":
@@ -92,3 +88,7 @@ class Controls:
             parts.append(part)
             await asyncio.sleep(0)
         x.answer(200, [(b"Content-Type", b"text/plain; version=0.0.4; charset=utf-8")], b"".join(parts))
+
+
+def _plan(function: Callable[[Exchange], Awaitable[None] | None], *, needs_body: bool = False) -> Plan:
+    return Plan(b"", name=b"control", row=-1, steps=[PyStep(function)], needs_body=needs_body)

@@ -69,7 +69,6 @@ class Services:
         await asyncio.gather(*(store.start() for store in self._own), self.analytics.start())
         self.quota.start()
         if self._listens:
-            self.sessions.heard(False)
             self.store.subscribe(CHANNEL, self._notified, self.sessions.heard)
         self.nodes.start()
 

@@ -14,7 +14,7 @@ from accel.limits import LimitTable
 from accel.router import Router
 from core.admin.context import AdminContext, LoadedApis
 from core.admin.probe import StoreProbe
-from core.admin.routes import build_admin
+from core.admin.routes import Admin
 from core.apidef.snapshot import Snapshot
 from core.apidef.specs import PlanSpec
 from core.controls import Controls
@@ -128,7 +128,7 @@ class WorkerServer:
         self._tracer = Tracer(pages.render, services, lambda: settings(self.admin.config))
         self._probe = StoreProbe(services.store, config.liveness_check.check_duration)
         self._controls = Controls(
-            ctx.counters, lambda: self._names, build_admin(self.admin, product_version()), self._probe, product_version()
+            ctx.counters, lambda: self._names, Admin(self.admin, product_version()), self._probe, product_version()
         )
         self._mirror = Mirror(ctx.region, self.services.counters, self.services.gauges)
         self._servers: list[asyncio.Server] = []
@@ -209,10 +209,9 @@ class WorkerServer:
         """Accept on the slot's sockets; the master keeps its own descriptors of them."""
         for name, sock in sockets.items():
             gateway = self.control if name == "control" else self.main
-            tls = self._tls if name == "main" else None
-            handshake = self._handshake if tls is not None else None
+            handshake = self._handshake if self._tls is not None else None
             server = await self._loop.create_server(
-                gateway.client, sock=sock, ssl=tls, backlog=self._backlog, ssl_handshake_timeout=handshake
+                gateway.client, sock=sock, ssl=self._tls, backlog=self._backlog, ssl_handshake_timeout=handshake
             )
             self._servers.append(server)
 

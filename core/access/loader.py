@@ -39,6 +39,7 @@ class SessionLoader:
         self._max_stale_ms = 0
         self._min_length = 0
         self._fresh_ms = FRESH_MS
+        self._hears = False
         self._changes = 0
         self._loading: dict[bytes, asyncio.Task[KeyEntry | None]] = {}
 
@@ -48,14 +49,17 @@ class SessionLoader:
         self._policies = policies
         self._max_stale_ms = int(config.preforge.sessions.max_stale * 1000)
         self._min_length = config.min_token_length
-        fresh = 0 if config.local_session_cache.disable_cached_session_state else FRESH_MS
-        self._fresh_ms = fresh
-        self.cache.configure(config.preforge.sessions.max_cached, fresh)
-        self.cache.expire()
+        self._fresh_ms = 0 if config.local_session_cache.disable_cached_session_state else FRESH_MS
+        self._start_over(config.preforge.sessions.max_cached)
 
     def heard(self, hears: bool) -> None:
         """Whether notifications of other nodes and workers arrive. What was missed is unknown, so all is looked up."""
-        self.cache.configure(self.cache.most, self._fresh_ms if hears else min(self._fresh_ms, UNHEARD_MS))
+        self._hears = hears
+        self._start_over(self.cache.most)
+
+    def _start_over(self, most: int) -> None:
+        """Hold up to `most` keys, each as fresh as it can be kept; what is there is looked up again."""
+        self.cache.configure(most, self._fresh_ms if self._hears else min(self._fresh_ms, UNHEARD_MS))
         self.cache.expire()
 
     def changed(self, name: str) -> None:
@@ -142,20 +146,25 @@ class SessionLoader:
         entry.refreshing = False
 
     async def _fetch(self, key: bytes, org: str, token: bytes) -> KeyEntry | None:
+        try:
+            text = token.decode()
+        except UnicodeDecodeError:
+            return None     # no key has such a name
         found = None
         for _ in range(MOST_TRIES):
             self.loads += 1
             changes = self._changes
             try:
-                found = await self._keyspace.load(token.decode("utf-8", "surrogateescape"), org)
-            except (SessionError, UnicodeError) as error:
+                found = await self._keyspace.load(text, org)
+            except SessionError as error:
                 log.error("the session of a key cannot be used: %s", error)
                 found = None
             if changes == self._changes:
                 break
             # A key was changed meanwhile; what was read may be from before.
         entry = None if found is None else self._entry(key, token, found, clock_ms())
-        if entry is None:
+        if entry is None or changes != self._changes:
+            # Keys change so fast that this may be old: good for the requests that wait, not for later ones.
             self.cache.forget(key)
         return entry
 

@@ -17,6 +17,7 @@ from core.store.errors import StoreAway, StoreError
 
 log = logging.getLogger("preforge.access")
 
+MOST_RENEWAL = 10**10       # seconds: centuries, and still a time to live that the store takes
 Verdict = Literal["pass", "over", "full", "away"]   # full: no counter is free; away: the store does not say
 
 
@@ -79,7 +80,7 @@ class QuotaKeeper:
                 x.note_quota()
                 x.resume(serial)
 
-        self._store.send_script(counted, QUOTA, [limits.quota_key], [added + 1, limits.quota_renewal])
+        self._store.send_script(counted, QUOTA, [limits.quota_key], [added + 1, _renewal(grant)])
 
     def take(self, grant: Grant, now: int) -> bool:
         """Count one request on this node if that is enough; False: ask with count(). now: monotonic milliseconds."""
@@ -98,13 +99,13 @@ class QuotaKeeper:
         added, quota.pending = quota.pending, 0
         self.asked += 1
         try:
-            count, left = await self._store.script(QUOTA, [grant.data.quota_key], [added + 1, grant.data.quota_renewal])
+            count, left = await self._store.script(QUOTA, [grant.data.quota_key], [added + 1, _renewal(grant)])
         except StoreError as error:
             quota.pending += added
             if not isinstance(error, StoreAway):
                 log.error("a quota cannot be counted: %s", error)
             self.alone += 1
-            if quota.alone(clock_ms(), grant.data.quota_renewal * 1000) == PASS:
+            if quota.alone(clock_ms(), _renewal(grant) * 1000) == PASS:
                 self.dirty.append(grant)
                 return "pass"
             return "over" if quota.used >= quota.max and quota.ends else "away"
@@ -120,7 +121,7 @@ class QuotaKeeper:
         if not x.waits(serial) or quota is None:
             return
         self.alone += 1
-        said = quota.alone(now, grant.data.quota_renewal * 1000)
+        said = quota.alone(now, _renewal(grant) * 1000)
         if said == PASS:
             self.dirty.append(grant)
             x.note_quota()
@@ -143,7 +144,7 @@ class QuotaKeeper:
             self._in_flight += 1
             self.reported += added
             callback = self._reporter(grant, added)
-            self._store.send_script(callback, QUOTA, [grant.data.quota_key], [added, grant.data.quota_renewal])
+            self._store.send_script(callback, QUOTA, [grant.data.quota_key], [added, _renewal(grant)])
 
     def _reporter(self, grant: Grant, added: int) -> Callable[[Any], None]:
         def counted(reply: Any) -> None:
@@ -158,3 +159,8 @@ class QuotaKeeper:
                 quota.answered(reply[0], reply[1], added, clock_ms())
 
         return counted
+
+
+def _renewal(grant: Grant) -> int:
+    """Seconds of a period, 0 and below for ever."""
+    return min(int(grant.data.quota_renewal), MOST_RENEWAL)

@@ -57,6 +57,8 @@ async def add(context: AdminContext, request: Request) -> Reply:
     if not api_id:
         api_id = uuid.uuid4().hex
         document[bodies.spelled(document, "api_id")] = api_id
+    if link is not None and link.base == api_id:
+        raise Refused(400, f"{api_id} is not a valid Base API version", ["$.api_id: an API is no version of itself"])
     name = _file(context, api_id)
     bounds = _bounds(context)
     await _change(context, lambda: api_files.write(context.config.app_path, name, document, bounds, link, api_id))

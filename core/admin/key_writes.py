@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from core.admin import keys
 from core.admin.context import AdminContext
 from core.admin.events import token_event
@@ -26,6 +28,7 @@ from core.sessions.policies import PolicyError, ids_of
 INSECURE = "Failed to create key, ensure security settings are correct."
 NO_RIGHTS = "Failed to create key, keys must have at least one Access Rights record set."
 SHORTEST = 3
+_SECONDS = re.compile(r"[0-9]{1,18}\Z")
 
 
 async def create(context: AdminContext, request: Request) -> Reply:
@@ -127,7 +130,7 @@ async def _store(
     """Write a session; found: the one that it replaces. Raises PolicyError, and then has changed nothing."""
     if found is None:
         session["expires"] = trial_end(context, session)
-    if reset or not session["last_updated"]:
+    if reset or not _SECONDS.match(session["last_updated"]):
         session["last_updated"] = str(now())
     session = with_policies(context, session)
     if not session["access_rights"] and not context.config.allow_master_keys:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 
 from core.admin.bodies import document, typed
 from core.admin.context import AdminContext
@@ -14,6 +15,9 @@ from core.sessions import tokens
 from core.sessions.keyspace import Found
 from core.sessions.model import SessionData, SessionError, output
 from core.sessions.policies import PolicyError
+from core.store.errors import StoreReply
+
+log = logging.getLogger("preforge.admin")
 
 NOT_HASHED = "Key requested by hash but key hashing is not enabled"
 LISTING_OFF = "Hashed key listing is disabled in config (enable_hashed_keys_listing)"
@@ -78,14 +82,23 @@ async def get(context: AdminContext, request: Request) -> Reply:
 
 async def _fill_in_quotas(context: AdminContext, session: SessionData, name: str) -> None:
     if session["quota_max"] > 0:
-        used = await context.keyspace.used(f"quota-{name}")
+        used = await _used(context, f"quota-{name}")
         if used is not None:
             session["quota_remaining"] = max(0, session["quota_max"] - used)
     for right in session["access_rights"].values():
         limit, scope = right["limit"], right["allowance_scope"]
         if limit["quota_max"] > 0:
-            used = await context.keyspace.used(f"quota-{scope}-{name}" if scope else f"quota-{name}")
+            used = await _used(context, f"quota-{scope}-{name}" if scope else f"quota-{name}")
             limit["quota_remaining"] = max(0, limit["quota_max"] - (used or 0))
+
+
+async def _used(context: AdminContext, counter: str) -> int | None:
+    """What a quota has counted; a counter that is no number, which lets nobody pass, says nothing here."""
+    try:
+        return await context.keyspace.used(counter)
+    except (ValueError, StoreReply) as error:
+        log.warning("%s is no counter: %s", counter, error)
+        return None
 
 
 async def list_all(context: AdminContext, request: Request) -> Reply:
@@ -108,7 +121,7 @@ async def _opening(context: AdminContext, names: list[str], api: str) -> list[st
         batch = names[start : start + BATCH]
         loads = [context.keyspace.load_name(name) for name in batch]
         for name, session in zip(batch, await asyncio.gather(*loads, return_exceptions=True), strict=True):
-            if isinstance(session, SessionError) or session is None:
+            if isinstance(session, SessionError | StoreReply) or session is None:
                 continue
             if isinstance(session, BaseException):
                 raise session

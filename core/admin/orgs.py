@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from core.admin.context import AdminContext
 from core.admin.replies import Refused, Reply, Request, modified
-from core.admin.sessions import decoded, now
+from core.admin.sessions import LAST, decoded, now
 from core.sessions.model import SessionError, output
 
 NO_STORE = "No such organisation found in Active API list"
@@ -40,7 +40,7 @@ async def _write(context: AdminContext, request: Request, action: str) -> Reply:
     if context.config.suppress_default_org_store:
         _need_apis(context, NO_STORE)
     if request.query.get("reset_quota") == "1":
-        session["quota_renews"] = now() + session["quota_renewal_rate"]
+        session["quota_renews"] = min(now() + session["quota_renewal_rate"], LAST)
         await context.keyspace.reset_quota(session, context.keyspace.name_of(org))
     await context.keyspace.save_org(org, session, 0)
     return modified(org, action)

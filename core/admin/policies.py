@@ -8,10 +8,10 @@ from typing import Any
 
 from core.admin import bodies, policy_files
 from core.admin.context import AdminContext
-from core.admin.policy_files import object_id
 from core.admin.replies import Refused, Reply, Request, modified, plain
-from core.sessions.policies import POLICY, PolicyData
-from core.sessions.policy_files import SAFE_ID
+from core.findings import Finding
+from core.sessions.policies import PolicyData, checked
+from core.sessions.policy_files import SAFE_ID, object_id
 
 log = logging.getLogger("preforge.admin")
 
@@ -62,7 +62,11 @@ async def delete_none(context: AdminContext, request: Request) -> Reply:
 async def _write(context: AdminContext, request: Request, action: str) -> Reply:
     place = _place(context)
     document = bodies.document(request.body, 400, MALFORMED)
-    policy = bodies.typed(document, POLICY, 400, MALFORMED)
+    findings: list[Finding] = []
+    policy = checked(document, "body", "$", findings)
+    if policy is None:
+        # The loader would not take it.
+        raise Refused(400, MALFORMED, bodies.details(findings))
     policy_id = policy["id"] or object_id(policy["_id"])
     if action == "modified" and policy["id"] and policy["id"] != request.params["policy"]:
         raise Refused(400, MISMATCH)

@@ -14,7 +14,7 @@ from typing import Any
 from core.admin.bodies import spelled
 from core.admin.files import Directory, indented, locked
 from core.admin.replies import Refused
-from core.sessions.policy_files import MAX_BYTES
+from core.sessions.policy_files import MAX_BYTES, object_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,10 +107,3 @@ def _held(raw: bytes) -> str:
         return ""
     held = value.get(spelled(value, "id")) or object_id(value.get("_id"))
     return held if isinstance(held, str) else ""
-
-
-def object_id(value: Any) -> str:
-    """The hex form of a policy's object id, "" without one."""
-    if isinstance(value, dict):
-        value = value.get("$oid", "")
-    return value if isinstance(value, str) else ""

@@ -105,28 +105,26 @@ def _knows(x: Exchange, secret: str) -> bool:
     return len(given) == 1 and same_secret(given[0], secret)
 
 
-def build_admin(context: AdminContext, version: str) -> Callable[[Exchange], Awaitable[None]]:
-    """The function of the control plan under /tyk/. The owner keeps `context` up to date.
-    version: of the product, for its description."""
-    return Admin(context, version).serve
-
-
 class Admin:
-    """Answers exchanges; what was begun is finished even if the client goes away."""
+    """Answers exchanges under /tyk/; what was begun is finished even if the client goes away."""
 
     def __init__(self, context: AdminContext, version: str) -> None:
+        """context: kept up to date by its owner; version: of the product, for its description."""
         self._context = context
         self._version = version
         self._running: set[asyncio.Task[Reply]] = set()
 
-    async def serve(self, x: Exchange) -> None:
-        path = x.decoded_path
-        if path == OPENAPI.encode() and x.method == b"GET":
+    def guard(self, x: Exchange) -> None:
+        """Refuse who does not know the secret, before a byte of the body is kept."""
+        if x.decoded_path == OPENAPI.encode() and x.method == b"GET":
             reply(x, 200, openapi.text(tuple((route.method, route.path) for route in ROUTES), self._version))
             return
         if not _knows(x, self._context.config.secret):
             reply(x, 403, {"status": "error", "message": FORBIDDEN})
-            return
+
+    async def serve(self, x: Exchange) -> None:
+        """Answer a request that has passed the guard."""
+        path = x.decoded_path
         if path == b"/tyk/":
             x.answer(301, [(b"Location", b"/")])
             return

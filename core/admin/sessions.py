@@ -19,6 +19,8 @@ from core.sessions.murmur import digest
 
 BCRYPT_ROUNDS = 10
 BCRYPT_BYTES = 72
+MOST_SECONDS = 100 * 366 * 86400    # that the store keeps anything; it refuses very large numbers
+LAST = 2**63 - 1                    # what Go takes as an integer
 BREATH = 64     # definitions that are decoded between two looks at other work
 
 
@@ -66,16 +68,16 @@ async def opened(context: AdminContext, session: SessionData) -> list[ApiFacts]:
 def seconds_to_live(context: AdminContext, session: SessionData, apis: list[ApiFacts]) -> int:
     """How long the store keeps the session, 0 and below for ever."""
     lives = [(api.lifetime, api.respects_expiration) for api in apis]
-    return lifetime.seconds(session, lives, context.config, now())
+    return min(lifetime.seconds(session, lives, context.config, now()), MOST_SECONDS)
 
 
 def begin_quota(session: SessionData) -> None:
     """Let the periods of all quotas begin now. Limits that come from policies have no period in the session."""
     started = now()
-    session["quota_renews"] = started + session["quota_renewal_rate"]
+    session["quota_renews"] = min(started + session["quota_renewal_rate"], LAST)
     for right in () if policies.ids_of(session) else session["access_rights"].values():
         if right["limit"]["quota_max"] > 0:
-            right["limit"]["quota_renews"] = started + right["limit"]["quota_renewal_rate"]
+            right["limit"]["quota_renews"] = min(started + right["limit"]["quota_renewal_rate"], LAST)
 
 
 def keep_quota(session: SessionData, before: SessionData) -> None:

@@ -5,7 +5,7 @@ hostname | str |  | swap | used | Serve the APIs only to requests with this Host
 listen_address | str |  | restart | used | Address to listen on; empty means all, IPv4 and IPv6.
 listen_port | port | 0 | restart | used | Port to listen on; it has to be given.
 control_api_hostname | str |  | restart | accepted | Host of the control API.
-control_api_port | port | 0 | restart | used | Port of its own for /hello, /ready, /metrics and /tyk/; 0 means listen_port.
+control_api_port | port | 0 | restart | used | Port of its own for /hello, /ready, /metrics and /tyk/, with TLS if listen_port has it; 0 means listen_port.
 secret | str |  | swap | used | Key of the administration API, sent as X-Tyk-Authorization; empty turns that API off.
 pid_file_location | str |  | restart | used | File that holds the master's process id; empty means none.
 http_server_options.read_timeout | int | 0 | swap | used | Seconds for one whole request and its answer; 0 means preforge.timeouts.request.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import resource
 import shutil
 import signal
 import threading
@@ -17,31 +18,17 @@ import pytest
 from core.apidef.compile import compile_definition
 from core.apidef.decode import decode
 from core.apidef.options import CompileOptions
+from tests.admin.answers import error, json_of, reload
 from tests.admin.everywhere import everywhere, managed
 from tests.support.gateway import Gateway, Json, api, children
 from tests.support.keys import call, keyed, session
 from tests.support.site import Site, manage
-from tests.support.wire import Response, WireError
+from tests.support.wire import WireError
 
 
 @pytest.fixture(scope="module")
 def gateway(shared_site: Site) -> Gateway:
     return shared_site.gateway(keyed("a", shared_site.upstream.url), preforge={"workers": 2})
-
-
-def json_of(answer: Response, status: int = 200) -> Any:
-    assert answer.status == status, (answer.status, answer.body)
-    return json.loads(answer.body)
-
-
-def error(answer: Response) -> tuple[int, str]:
-    body = json.loads(answer.body)
-    assert body["status"] == "error"
-    return answer.status, body["message"]
-
-
-def reload(gateway: Gateway) -> None:
-    assert manage(gateway, "GET", "/tyk/reload?block=true").status == 200
 
 
 def on_disk(gateway: Gateway, name: str) -> Any:
@@ -298,6 +285,21 @@ def test_a_directory_that_cannot_be_written_is_a_clear_error_and_nothing_is_lost
     assert error(manage(gateway, "PUT", "/tyk/apis/a", changed)) == (500, written)
 
 
+def test_a_write_that_ends_half_way_leaves_the_old_definition(site: Site) -> None:
+    """As on a disk that is full: no file of the worker may become larger than this."""
+    gateway = site.gateway(api("a", "/a/", site.upstream.url))
+    before = (gateway.apps / "a.json").read_bytes()
+    worker = next(pid for pid in gateway.workers() if b"python" in Path(f"/proc/{pid}/cmdline").read_bytes())
+    resource.prlimit(worker, resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
+    large = api("a", "/a/", site.upstream.url, config_data={"x": "y" * 200_000})
+    for method, target in (("PUT", "/tyk/apis/a"), ("POST", "/tyk/apis")):
+        assert error(manage(gateway, method, target, large)) == (500, "file object creation failed, write error")
+    assert error(manage(gateway, "POST", "/tyk/apis", {**large, "api_id": "b"}))[0] == 500
+    assert (gateway.apps / "a.json").read_bytes() == before
+    assert [path.name for path in gateway.apps.iterdir()] == ["a.json"]
+    assert manage(gateway, "PUT", "/tyk/apis/a", api("a", "/a/", site.upstream.url, name="small")).status == 200
+
+
 def test_kill_9_during_writes_leaves_the_old_or_the_new_definition(site: Site) -> None:
     padding = {"config_data": {"padding": "x" * 200_000}}
     texts = [{"api_id": "big", **api("big", "/big/", site.upstream.url, name=name, **padding)} for name in ("old", "new")]
@@ -306,7 +308,7 @@ def test_kill_9_during_writes_leaves_the_old_or_the_new_definition(site: Site) -
     path = gateway.apps / "big.json"
     path.write_bytes(whole[0])
     chance = random.Random(5)
-    for _ in range(4):
+    for _ in range(3):
         stop = threading.Event()
         written = [0]
 
@@ -385,6 +387,8 @@ def test_new_versions_are_linked_and_called(gateway: Gateway, shared_site: Site)
     assert error(manage(gateway, "POST", target, child)) == (400, unnamed)
     nowhere = "/tyk/apis?base_api_id=nowhere&new_version_name=v2"
     assert error(manage(gateway, "POST", nowhere, child)) == (400, "nowhere is not a valid Base API version")
+    itself = f"{target}&base_api_version_name=v1"
+    assert error(manage(gateway, "POST", itself, keyed("base", url))) == (400, "base is not a valid Base API version")
     assert not (gateway.apps / "child.json").exists()
     assert "versions" not in on_disk(gateway, "base").get("definition", {})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 
 import pytest
@@ -10,7 +11,8 @@ from core.admin.routes import ROUTES
 from tests.support.gateway import Gateway, api, free_port
 from tests.support.keys import keyed, session
 from tests.support.site import SECRET, Site, manage
-from tests.support.wire import Client, Response, fetch, get
+from tests.support.tls import Authority
+from tests.support.wire import Client, Response, WireError, fetch, get
 
 FORBIDDEN = {"status": "error", "message": "Attempted administrative access with invalid or missing key!"}
 OPERATIONS = [(route.method, "/tyk/" + route.path.replace("{", "").replace("}", "")) for route in ROUTES]
@@ -38,12 +40,10 @@ def all_refused(address: tuple[str, int], *lines: str) -> list[str]:
     """The operations that are not refused with these header lines."""
     opened = []
     body = json.dumps(session("a")).encode()
-    with Client(address) as client:
-        for method, target in [*OPERATIONS, *(("GET", path) for path in UNKNOWN), ("HEAD", "/tyk/keys")]:
-            sent = body if method in ("POST", "PUT") else None
-            answer = client.send(get(target, "gateway.test", *lines, method=method, body=sent)).read(method)
-            if not (answer.status == 403 if method == "HEAD" else refused(answer)):
-                opened.append(f"{method} {target}: {answer.status}")
+    for method, target in [*OPERATIONS, *(("GET", path) for path in UNKNOWN), ("HEAD", "/tyk/keys")]:
+        answer = fetch(address, target, *lines, method=method, body=body if method in ("POST", "PUT") else None)
+        if not (answer.status == 403 if method == "HEAD" else refused(answer)):
+            opened.append(f"{method} {target}: {answer.status}")
     return opened
 
 
@@ -71,6 +71,29 @@ def test_no_operation_answers_without_the_one_right_secret(
 ) -> None:
     assert all_refused(gateway.address, *lines) == []
     assert all_refused(apart[1], *lines) == []
+
+
+STRANGE = ["/tyk/keys", "/tyk/debug", "/tyk/nothing", "/tyk/openapi.json", "/hello", "/ready", "/metrics"]
+
+
+@pytest.mark.parametrize("target", STRANGE)
+@pytest.mark.parametrize("expects", [True, False])
+def test_strangers_cannot_fill_the_memory_with_bodies(gateway: Gateway, target: str, expects: bool) -> None:
+    """They are answered before a byte of their body has come."""
+    lines = ["Content-Length: 9000000", *(["Expect: 100-continue"] if expects else [])]
+    with gateway.connect() as client:
+        answer = client.send(get(target, "gateway.test", *lines, method="POST")).read()
+    assert answer.status == {"/hello": 405, "/ready": 405, "/metrics": 200}.get(target, 403)
+
+
+def test_who_knows_the_secret_is_asked_for_the_body(gateway: Gateway) -> None:
+    body = json.dumps(session("a")).encode()
+    lines = (HEADER, f"Content-Length: {len(body)}", "Expect: 100-continue")
+    with gateway.connect() as client:
+        client.send(get("/tyk/keys/preview", "gateway.test", *lines, method="POST"))
+        assert client.read_head().status == 100
+        assert client.send(body).read().status == 200
+        assert client.send(get("/tyk/keys", "gateway.test", HEADER)).read().status == 200
 
 
 def test_nothing_was_changed_by_what_was_refused(gateway: Gateway) -> None:
@@ -190,6 +213,38 @@ def test_a_port_for_control_serves_no_api_and_the_other_port_no_control(
     for target in ("/hello", "/ready", "/metrics", "/tyk/openapi.json", "/tyk/apis"):
         answer = gateway.fetch(target, HEADER)
         assert json.loads(answer.body)["target"] == target, "the main port must give this path to the API"
+
+
+def test_the_secret_does_not_travel_in_clear_text_where_tls_is_on(site: Site) -> None:
+    authority = Authority(site.directory / "ca")
+    certificate, key = authority.files("gw.test")
+    port = free_port()
+    control = ("127.0.0.1", port)
+    gateway = Gateway(
+        site.directory / "tls",
+        [api("root", "/", site.upstream.url)],
+        {
+            "storage": {"type": "redis", "host": "127.0.0.1", "port": site.store.port},
+            "control_api_port": port,
+            "http_server_options": {
+                "use_ssl": True,
+                "certificates": [{"domain_name": "gw.test", "cert_file": str(certificate), "key_file": str(key)}],
+            },
+        },
+    )
+    site.gateways.append(gateway)
+
+    def over_tls() -> bool:
+        with contextlib.suppress(OSError, WireError):
+            return fetch(control, "/hello", tls=authority.client(), name="gw.test").status == 200
+        return False
+
+    gateway.start(over_tls)
+    assert fetch(control, "/tyk/apis", HEADER, tls=authority.client(), name="gw.test").status == 200
+    for address in (control, gateway.address):
+        with Client(address) as client:
+            client.send(get("/tyk/apis", "gateway.test", HEADER))
+            assert not client.rest().startswith(b"HTTP/1.1 200")
 
 
 def test_a_port_for_control_does_not_hide_the_number_of_apis(apart: tuple[Gateway, tuple[str, int]]) -> None:

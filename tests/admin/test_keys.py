@@ -7,16 +7,15 @@ import json
 import re
 import threading
 import time
-from typing import Any
 
 import pytest
 
 from core.sessions.murmur import digest
+from tests.admin.answers import create, error, json_of
 from tests.admin.everywhere import statuses
 from tests.support.gateway import Gateway, Json, wait_for
 from tests.support.keys import ORG, call, keyed, limits_of, session
 from tests.support.site import Site, manage
-from tests.support.wire import Response
 
 OTHER_ORG = "0ddba11000ddba11000ddba1"
 POLICIES: Json = {
@@ -63,28 +62,9 @@ def hashed(shared_site: Site, nodes: list[Gateway]) -> Gateway:
     )
 
 
-def json_of(answer: Response, status: int = 200) -> Any:
-    assert answer.status == status, (answer.status, answer.body)
-    return json.loads(answer.body)
-
-
-def create(gateway: Gateway, *apis: str, **more: Any) -> str:
-    """A new key with a random name."""
-    return str(json_of(manage(gateway, "POST", "/tyk/keys/create", session(*apis, **more)))["key"])
-
-
 def wait_for_status(nodes: list[Gateway], key: str, status: int) -> None:
     """Every worker of every node answers requests with this key so, within the 2 s that a change may take."""
     wait_for(lambda: all(statuses(node, "/a/x", key) == {status} for node in nodes), f"{status} everywhere", 2.0)
-
-
-def error(status: int, message: str) -> tuple[int, str, str]:
-    return status, "error", message
-
-
-def outcome(answer: Response) -> tuple[int, str, str]:
-    body = json.loads(answer.body)
-    return answer.status, body["status"], body["message"]
 
 
 # -- everywhere and at once ----------------------------------------------------------------
@@ -107,7 +87,7 @@ def test_a_deleted_key_stops_on_all_nodes_within_two_seconds(nodes: list[Gateway
         assert json_of(manage(killer, "DELETE", f"/tyk/keys/{key}")) == {"key": key, "status": "ok", "action": "deleted"}
         wait_for_status(nodes, key, 403)
         for node in nodes:
-            assert outcome(manage(node, "GET", f"/tyk/keys/{key}")) == error(404, "Key not found")
+            assert error(manage(node, "GET", f"/tyk/keys/{key}")) == (404, "Key not found")
 
 
 def test_a_key_without_rights_to_an_api_loses_it_on_all_nodes(nodes: list[Gateway]) -> None:
@@ -116,6 +96,15 @@ def test_a_key_without_rights_to_an_api_loses_it_on_all_nodes(nodes: list[Gatewa
     assert json_of(manage(nodes[1], "PUT", f"/tyk/keys/{key}", session("a")))["action"] == "modified"
     wait_for(lambda: all(statuses(node, "/b/x", key) == {403} for node in nodes), "the end of the right", 2.0)
     assert all(statuses(node, "/a/x", key) == {200} for node in nodes)
+
+
+def test_a_deleted_key_stops_on_nodes_that_hear_nothing_too(site: Site) -> None:
+    apis = [keyed("a", site.upstream.url)]
+    nodes = [site.gateway(*apis, suppress_redis_signal_reload=True, preforge={"workers": workers}) for workers in (2, 1)]
+    key = create(nodes[0], "a")
+    assert statuses(nodes[0], "/a/x", key) == statuses(nodes[1], "/a/x", key) == {200}
+    assert manage(nodes[0], "DELETE", f"/tyk/keys/{key}").status == 200
+    wait_for_status(nodes, key, 403)
 
 
 def test_another_quota_counts_at_once_and_begins_anew(nodes: list[Gateway]) -> None:
@@ -178,10 +167,44 @@ def test_a_deleted_key_is_not_brought_back_by_changes_that_were_on_their_way(nod
 
 
 def test_changing_what_is_not_there_creates_nothing(gateway: Gateway, shared_site: Site) -> None:
-    assert outcome(manage(gateway, "PUT", "/tyk/keys/absent", session("a"))) == error(404, "Key is not found")
-    assert outcome(manage(gateway, "DELETE", "/tyk/keys/absent")) == error(404, "There is no such key found")
-    assert outcome(manage(gateway, "POST", "/tyk/keys/policy/absent", {"policy": "gold"})) == error(404, "Key not found")
+    assert error(manage(gateway, "PUT", "/tyk/keys/absent", session("a"))) == (404, "Key is not found")
+    assert error(manage(gateway, "DELETE", "/tyk/keys/absent")) == (404, "There is no such key found")
+    assert error(manage(gateway, "POST", "/tyk/keys/policy/absent", {"policy": "gold"})) == (404, "Key not found")
     assert shared_site.store.ask("KEYS", "*absent*") == []
+
+
+@pytest.mark.parametrize("how", ["killed", "paused"])
+def test_without_the_store_nothing_is_said_to_be_done(site: Site, how: str) -> None:
+    gateway = site.gateway(keyed("a", site.upstream.url), preforge={"storage": {"command_timeout": 0.3}})
+    key = create(gateway, "a")
+    assert call(gateway, "/a/x", key).status == 200
+    if how == "killed":
+        site.store.kill()
+    else:
+        site.store.pause()
+    calls = [
+        ("GET", "/tyk/keys"),
+        ("GET", f"/tyk/keys/{key}"),
+        ("POST", "/tyk/keys/create"),
+        ("POST", "/tyk/keys/named"),
+        ("PUT", f"/tyk/keys/{key}"),
+        ("POST", f"/tyk/keys/policy/{key}"),
+    ]
+    for method, target in calls:
+        status, message = error(manage(gateway, method, target, session("a")))
+        assert status == 503, (method, target)
+        assert message.startswith("The store of keys cannot be reached"), message
+    assert error(manage(gateway, "POST", "/tyk/keys/preview", session("a", alias=5)))[0] == 500
+    assert manage(gateway, "POST", "/tyk/keys/preview", session("a")).status == 200
+    if how == "killed":
+        site.store.start()
+    else:
+        site.store.resume()
+    wait_for(lambda: manage(gateway, "GET", "/tyk/keys").status == 200, "the store's return")
+    again = create(gateway, "a")
+    assert call(gateway, "/a/x", again).status == 200
+    assert manage(gateway, "DELETE", f"/tyk/keys/{again}").status == 200
+    assert call(gateway, "/a/x", again).status == 403
 
 
 # -- names --------------------------------------------------------------------------------------
@@ -284,7 +307,7 @@ def test_every_hash_function_stores_and_finds_keys(site: Site, function: str, st
     assert json_of(changed)["action"] == "modified"
     assert json_of(manage(gateway, "GET", f"/tyk/keys/{token}"))["alias"] == "by hash"
     answer = manage(gateway, "GET", "/tyk/keys")
-    assert outcome(answer) == error(404, "Hashed key listing is disabled in config (enable_hashed_keys_listing)")
+    assert error(answer) == (404, "Hashed key listing is disabled in config (enable_hashed_keys_listing)")
     assert json_of(manage(gateway, "DELETE", f"/tyk/keys/{hashed}?hashed=1"))["action"] == "deleted"
     assert wait_for(lambda: call(gateway, "/a/x", token).status == 403, "the end of the key", 2.0)
     assert site.store.ask("KEYS", "apikey-*") == []
@@ -312,7 +335,7 @@ def test_a_hash_is_asked_for_only_where_keys_are_hashed(gateway: Gateway) -> Non
     key = create(gateway, "a")
     for method in ("GET", "PUT", "DELETE"):
         answer = manage(gateway, method, f"/tyk/keys/{key}?hashed=1", session("a"))
-        assert outcome(answer) == error(400, "Key requested by hash but key hashing is not enabled")
+        assert error(answer) == (400, "Key requested by hash but key hashing is not enabled")
     assert call(gateway, "/a/x", key).status == 200
 
 
@@ -332,7 +355,7 @@ def test_keys_are_listed_by_organisation_and_api(gateway: Gateway, hashed: Gatew
     assert mine not in listed
     assert json_of(manage(gateway, "GET", "/tyk/keys?filter=*")) == {"keys": []}
     answer = manage(gateway, "GET", "/tyk/keys?api_id=b")
-    assert outcome(answer)[:2] == (400, "error")
+    assert error(answer)[0] == 400
 
 
 def test_an_unreadable_session_spoils_no_list_and_opens_nothing(gateway: Gateway, shared_site: Site) -> None:
@@ -367,7 +390,7 @@ def test_policies_that_cannot_be_applied_make_no_key(gateway: Gateway, shared_si
         assert answer.status == 500
         assert json.loads(answer.body)["message"].startswith("Failed to create key - ")
         answer = manage(gateway, "POST", "/tyk/keys/some-name", session(apply_policies=policies))
-        assert outcome(answer) == error(500, "Failed to create key, ensure security settings are correct.")
+        assert error(answer) == (500, "Failed to create key, ensure security settings are correct.")
     assert shared_site.store.ask("DBSIZE") == before
 
 
@@ -394,7 +417,7 @@ def test_a_preview_shows_what_would_be_and_stores_nothing(gateway: Gateway, shar
     before = sorted(shared_site.store.ask("KEYS", "apikey-*"))
     shown = json_of(manage(gateway, "POST", "/tyk/keys/preview", session(apply_policies=["gold"])))
     assert (shown["quota_max"], list(shown["access_rights"])) == (7, ["a"])
-    assert outcome(manage(gateway, "POST", "/tyk/keys/preview", b"nonsense")) == error(500, "Unmarshalling failed")
+    assert error(manage(gateway, "POST", "/tyk/keys/preview", b"nonsense")) == (500, "Unmarshalling failed")
     assert manage(gateway, "POST", "/tyk/keys/preview", session(apply_policies=["nothing"])).status == 500
     assert sorted(shared_site.store.ask("KEYS", "apikey-*")) == before
 
@@ -413,143 +436,6 @@ def test_a_policy_is_given_to_a_key_by_its_name_in_the_store(nodes: list[Gateway
     by_hash = json_of(manage(hashed, "POST", "/tyk/keys/create", session("a")))
     assert manage(hashed, "POST", f"/tyk/keys/policy/{by_hash['key_hash']}", {"policy": "gold"}).status == 200
     assert limits_of(call(hashed, "/a/x", by_hash["key"])) == (7, 6)
-
-
-# -- what is refused, what is stored ------------------------------------------------------------------------
-
-
-def test_keys_that_open_nothing_or_everything_are_not_made_by_mistake(gateway: Gateway, shared_site: Site) -> None:
-    before = shared_site.store.ask("DBSIZE")
-    rights = "Failed to create key, keys must have at least one Access Rights record set."
-    insecure = "Failed to create key, ensure security settings are correct."
-    for body in (session(), {}, {"access_rights": None}):
-        assert outcome(manage(gateway, "POST", "/tyk/keys/create", body)) == error(400, rights)
-        assert outcome(manage(gateway, "POST", "/tyk/keys/named", body)) == error(500, insecure)
-    assert outcome(manage(gateway, "POST", "/tyk/keys/named", session("unknown"))) == error(500, insecure)
-    assert shared_site.store.ask("DBSIZE") == before
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"",
-        b"null",
-        b"[]",
-        b'"text"',
-        b"{",
-        b'{"org_id": 5}',
-        b'{"expires": 1.5}',
-        b'{"expires": 9223372036854775808}',
-        b'{"quota_max": "5"}',
-        b'{"access_rights": []}',
-        b'{"access_rights": {"a": 5}}',
-        b'{"rate": 1e999}',
-        b'{"rate": NaN}',
-        b'{"access_rights": {"a": {}}, "meta_data": {"x": 1e999}}',
-        b'{"access_rights": {"a": {}}, "meta_data": {"x": ' + b"9" * 400 + b"}}",
-        b'{"meta_data": ' + b"[" * 3000 + b"]" * 3000 + b"}",
-        b'{"meta_data": ' * 250 + b"1" + b"}" * 250,
-    ],
-    ids=lambda body: str(body[:40]),
-)
-def test_bodies_that_are_no_session_are_refused_and_nothing_is_stored(
-    gateway: Gateway, shared_site: Site, body: bytes
-) -> None:
-    before = shared_site.store.ask("DBSIZE")
-    for target, status in (("/tyk/keys/create", 500), ("/tyk/keys/named", 400), ("/tyk/keys", 400)):
-        answer = manage(gateway, "POST", target, body)
-        assert (answer.status, json.loads(answer.body)["status"]) == (status, "error"), target
-    assert shared_site.store.ask("DBSIZE") == before
-
-
-def test_wrong_fields_are_named(gateway: Gateway) -> None:
-    body = session("a", quota_max="many", access_rights={"a": {"versions": "Default"}})
-    answer = json_of(manage(gateway, "POST", "/tyk/keys/named", body), 400)
-    assert answer["details"] == [
-        '$.quota_max: expected an integer, got the string "many"',
-        '$.access_rights.a.versions: expected an array, got the string "Default"',
-    ]
-
-
-def test_a_body_that_is_too_large_is_refused_and_the_gateway_goes_on(gateway: Gateway) -> None:
-    body = json.dumps(session("a", meta_data={"x": "y" * (11 << 20)})).encode()
-    assert manage(gateway, "POST", "/tyk/keys/create", body).status == 413
-    large = create(gateway, "a", meta_data={"x": "y" * (1 << 20)})
-    assert call(gateway, "/a/x", large).status == 200
-    assert len(json_of(manage(gateway, "GET", f"/tyk/keys/{large}"))["meta_data"]["x"]) == 1 << 20
-    assert manage(gateway, "DELETE", f"/tyk/keys/{large}").status == 200
-
-
-def test_unknown_fields_odd_text_and_odd_spelling_do_no_harm(gateway: Gateway, shared_site: Site) -> None:
-    base = json.dumps(session("a"))[:-1].encode()
-    body = base + b', "ALIAS": "n\xff\xfe", "unheard_of": {"x": [1]}, "meta_data": {"s": "\\ud800", "n": 1.50, "z": null}}'
-    key = json_of(manage(gateway, "POST", "/tyk/keys/create", body))["key"]
-    stored = json.loads(shared_site.store.ask("GET", f"apikey-{key}"))
-    assert stored["alias"] == "n\ufffd\ufffd"
-    assert "unheard_of" not in stored
-    assert stored["meta_data"] == {"s": "\ufffd", "n": 1.5, "z": None}
-    assert call(gateway, "/a/x", key).status == 200
-    assert json_of(manage(gateway, "GET", f"/tyk/keys/{key}"))["meta_data"] == stored["meta_data"]
-
-
-def test_what_is_stored_is_what_tyk_reads(gateway: Gateway, shared_site: Site) -> None:
-    key = create(gateway, "a", rate=10, per=2.5, quota_max=100, quota_renewal_rate=60, meta_data={"html": "<&>"})
-    raw = shared_site.store.ask("GET", f"apikey-{key}")
-    assert b"\\u003c\\u0026\\u003e" in raw, "escaped as Go does"
-    stored = json.loads(raw)
-    kinds = {"rate": 10, "per": 2.5, "quota_max": 100, "quota_renewal_rate": 60, "expires": 0, "org_id": ORG}
-    assert {name: stored[name] for name in kinds} == kinds
-    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", stored["date_created"])
-    assert re.fullmatch(r"\d{10}", stored["last_updated"])
-    assert abs(stored["quota_renews"] - time.time() - 60) < 30
-    for name in ("last_check", "allowance", "throttle_interval", "throttle_retry_limit", "max_query_depth", "data_expires"):
-        assert stored[name] == 0, name
-    assert stored["access_rights"]["a"]["limit"]["rate"] == 0
-    assert stored["basic_auth_data"] == {"password": "", "hash_type": ""}
-    assert stored["monitor"] == {"trigger_limits": None}
-
-
-def test_what_get_shows_may_be_sent_back_and_changes_nothing(gateway: Gateway, shared_site: Site) -> None:
-    key = create(gateway, "a", quota_max=4, quota_renewal_rate=600, meta_data={"a": [1, {"b": None}]}, tags=["x"])
-    before = json.loads(shared_site.store.ask("GET", f"apikey-{key}"))
-    shown = json_of(manage(gateway, "GET", f"/tyk/keys/{key}"))
-    assert manage(gateway, "PUT", f"/tyk/keys/{key}?suppress_reset=1", shown).status == 200
-    after = json.loads(shared_site.store.ask("GET", f"apikey-{key}"))
-    assert after == before
-
-
-# -- life times -----------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("more", "low", "high"),
-    [
-        ({}, -1, -1),
-        ({"session_lifetime": 100}, 90, 100),
-        ({"session_lifetime": -1}, -1, -1),
-        ({"expires": "+50", "post_expiry_action": "delete"}, 40, 50),
-        ({"expires": "+50", "post_expiry_action": "retain", "post_expiry_grace_period": 100}, 140, 150),
-        ({"expires": "+50", "post_expiry_action": "retain", "post_expiry_grace_period": -1}, -1, -1),
-    ],
-)
-def test_sessions_live_as_long_as_they_say(
-    gateway: Gateway, shared_site: Site, more: Json, low: int, high: int
-) -> None:
-    if "expires" in more:
-        more = {**more, "expires": int(time.time()) + int(more["expires"])}
-    key = create(gateway, "a", **more)
-    assert low <= shared_site.store.ask("TTL", f"apikey-{key}") <= high
-    assert manage(gateway, "PUT", f"/tyk/keys/{key}", session("a", **more)).status == 200
-    assert low <= shared_site.store.ask("TTL", f"apikey-{key}") <= high
-
-
-def test_a_key_made_with_an_end_in_the_past_is_expired(gateway: Gateway) -> None:
-    for target in ("/tyk/keys/create", "/tyk/keys/long-gone"):
-        key = json_of(manage(gateway, "POST", target, session("a", expires=1_000_000_000)))["key"]
-        assert call(gateway, "/a/x", key).status == 401
-    living = create(gateway, "a", expires=int(time.time()) + 600)
-    assert manage(gateway, "PUT", f"/tyk/keys/{living}", session("a", expires=1_000_000_000)).status == 200
-    assert call(gateway, "/a/x", living).status == 200, "a change to the past keeps the end (tyk-core 4.5)"
 
 
 def test_deletion_everywhere_answers_null(gateway: Gateway) -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import pytest
 
+from tests.admin.answers import error, json_of
 from tests.support.gateway import Gateway, wait_for
 from tests.support.keys import ORG, keyed
 from tests.support.site import Site, manage
-from tests.support.wire import Response
 
 SESSION = {"org_id": ORG, "rate": 5, "per": 1, "quota_max": 10, "quota_renewal_rate": 60}
 
@@ -18,17 +17,6 @@ SESSION = {"org_id": ORG, "rate": 5, "per": 1, "quota_max": 10, "quota_renewal_r
 @pytest.fixture(scope="module")
 def nodes(shared_site: Site) -> list[Gateway]:
     return [shared_site.gateway(keyed("a", shared_site.upstream.url)) for _ in range(2)]
-
-
-def json_of(answer: Response, status: int = 200) -> Any:
-    assert answer.status == status, (answer.status, answer.body)
-    return json.loads(answer.body)
-
-
-def error(answer: Response) -> tuple[int, str]:
-    body = json.loads(answer.body)
-    assert body["status"] == "error"
-    return answer.status, body["message"]
 
 
 def test_an_organisation_is_seen_by_all_nodes_from_its_first_to_its_last_moment(

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
+from tests.admin.answers import error, json_of, reload
 from tests.admin.everywhere import managed
 from tests.support.gateway import Gateway, Json
 from tests.support.keys import ORG, call, keyed, session
 from tests.support.site import Site, manage
-from tests.support.wire import Response
 
 BAD_ID = "Invalid Policy ID: Allowed characters: a-z, A-Z, 0-9, ., _, -, ~"
 
@@ -42,21 +42,6 @@ def recorded(shared_site: Site) -> Gateway:
 
 def folder(gateway: Gateway) -> Path:
     return Path(gateway.conf["policies"]["policy_path"])
-
-
-def json_of(answer: Response, status: int = 200) -> Any:
-    assert answer.status == status, (answer.status, answer.body)
-    return json.loads(answer.body)
-
-
-def error(answer: Response) -> tuple[int, str]:
-    body = json.loads(answer.body)
-    assert body["status"] == "error"
-    return answer.status, body["message"]
-
-
-def reload(gateway: Gateway) -> None:
-    assert manage(gateway, "GET", "/tyk/reload?block=true").status == 200
 
 
 @pytest.mark.parametrize("kind", ["gateway", "recorded"])
@@ -163,6 +148,9 @@ def test_odd_files_in_the_directory_hold_up_nobody(gateway: Gateway) -> None:
         b'{"id": "p", "rate": "x"}',
         b'{"id": "p", "access_rights": []}',
         b'{"id": "p", "partitions": {"acl": 1}}',
+        b'{"id": "p", "active": "no"}',
+        b'{"id": "p", "smoothing": 5}',
+        b'{"id": "p", "access_rights": {"a": {"limit": {"smoothing": []}}}}',
         b'{"id": "p", "meta_data": {"x": 1e999}}',
         b'{"id": "p", "meta_data": ' + b"[" * 300 + b"]" * 300 + b"}",
     ],

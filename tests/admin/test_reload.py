@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from core.sessions.notifications import CHANNEL
+from tests.admin.answers import reload
 from tests.admin.everywhere import everywhere
 from tests.support.gateway import Gateway, api, wait_for
 from tests.support.site import SECRET, Site, manage
@@ -37,10 +38,6 @@ def statuses(gateway: Gateway, target: str) -> set[int]:
 def count(gateway: Gateway) -> float:
     """Reloads of all workers."""
     return gateway.counters("preforge_reloads_total")
-
-
-def reload(gateway: Gateway) -> None:
-    assert manage(gateway, "GET", "/tyk/reload?block=true").status == 200
 
 
 def test_an_answer_that_waited_is_true_on_every_worker(gateway: Gateway, shared_site: Site) -> None:
