@@ -800,6 +800,7 @@ cdef class Exchange:
         cdef AccessRecord record
         cdef int64_t total = now_us() - self.started_us
         cdef Plan plan = self.plan
+        cdef bytes address
         cdef int at
         if self.target is not None and self.up is None and self.target.origin.waiters:
             self.target.origin.forget(self)
@@ -829,7 +830,8 @@ cdef class Exchange:
             set_text(&record, T_API_ID, PyBytes_AS_STRING(plan.api_id), PyBytes_GET_SIZE(plan.api_id))
             set_text(&record, T_API_NAME, PyBytes_AS_STRING(plan.name), PyBytes_GET_SIZE(plan.name))
             set_text(&record, T_ORG_ID, PyBytes_AS_STRING(plan.org_id), PyBytes_GET_SIZE(plan.org_id))
-        set_text(&record, T_CLIENT_IP, PyBytes_AS_STRING(self.client.address), PyBytes_GET_SIZE(self.client.address))
+        address = told_address(self, gw.address_of)
+        set_text(&record, T_CLIENT_IP, PyBytes_AS_STRING(address), PyBytes_GET_SIZE(address))
         set_text(&record, T_REMOTE_ADDR, PyBytes_AS_STRING(self.client.address), PyBytes_GET_SIZE(self.client.address))
         set_text(&record, T_HOST, head.at(head.host), head.host_len)
         set_text(&record, T_METHOD, PyBytes_AS_STRING(self.method), PyBytes_GET_SIZE(self.method))
@@ -853,6 +855,11 @@ cdef class Exchange:
     def remote_addr(self):
         """Text of the address that the client's connection comes from, bytes."""
         return self.client.address
+
+    @property
+    def client_address(self):
+        """Text of the client's address, bytes: what a trusted proxy says, else that of the connection."""
+        return told_address(self, self.gw.address_of)
 
     @property
     def decoded_path(self):

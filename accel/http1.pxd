@@ -343,6 +343,7 @@ cdef class Gateway:
     cdef uint64_t* g
     cdef AccessLog log
     cdef public Recorder recorder           # of analytics, None: nothing is recorded
+    cdef public object address_of           # whose word about the client's address is taken: see told_address
     cdef readonly Router router
     cdef dict controls                      # exact path -> Plan
     cdef list control_prefixes              # (prefix, Plan)

@@ -36,6 +36,8 @@ class Exchange:
     @property
     def remote_addr(self) -> bytes: ...
     @property
+    def client_address(self) -> bytes: ...
+    @property
     def decoded_path(self) -> bytes: ...
     @property
     def answered(self) -> bool: ...
@@ -263,6 +265,7 @@ class Gateway:
     router: Router
     draining: bool
     recorder: Recorder | None
+    address_of: Callable[[bytes, bytes | None, bytes | None], bytes] | None
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from accel.headers import canonical
 from accel.http1 import Exchange, Gateway, HeaderEdit, Origin, Plan, PyStep, Step, Target
 from accel.router import Route, Router
+from core.access.addresses import address_check
 from core.access.meta_headers import VARIABLE, meta_headers
 from core.access.steps import AccessSteps
 from core.access.versions import PathSteps, expiry, milliseconds, version_check
@@ -146,6 +147,8 @@ class PlanBuilder:
         matcher = self._paths.matcher(spec)
         if matcher is not None:
             steps += self._paths.gate(matcher)
+        if spec.addresses is not None:
+            steps.append(address_check(spec.addresses, self._access.answers.address_refused))
         steps += self._access.steps(spec, matcher)
         steps += _edits(spec.request_headers_remove, spec.request_headers_add, spell, response=False)
         response = _edits(spec.response_headers_remove, spec.response_headers_add, spell, response=True)

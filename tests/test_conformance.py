@@ -38,13 +38,14 @@ PLAIN = (
     "error_templates::not-found-uses-no-template",
     "error_templates::generator-header",
     "ignore_endpoint_case::listen-path-case",
+    "ip_lists",
     "timeouts_breakers::hard-timeout*",
 )
 STORED = (
     "auth_token",
     "error_overrides",
     "event_system",
-    "event_webhooks::[!bi]*",
+    "event_webhooks::[!b]*",
     "gateway_api",
     "gateway_reload::[!s]*",
     "health_checks",
