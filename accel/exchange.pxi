@@ -207,7 +207,7 @@ cdef class Exchange:
             else:
                 rest = rest[self.route_end:]
         if plan.loop is not None and self.chosen is None:
-            base = exact = plan.loop_path
+            base, exact = plan.loop_path.rstrip(b"/"), plan.loop_path
         else:
             base, exact = self.target.base, self.target.exact
             if self.gw.escape_paths:

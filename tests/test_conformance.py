@@ -37,9 +37,10 @@ PLAIN = (
     "error_templates::proxy-error-xml",
     "error_templates::not-found-uses-no-template",
     "error_templates::generator-header",
-    "ignore_endpoint_case::listen-path-case",
+    "ignore_endpoint_case",
     "ip_lists",
     "timeouts_breakers::hard-timeout*",
+    "url_rewrite",
 )
 STORED = (
     "auth_token",
@@ -53,8 +54,7 @@ STORED = (
     "key_api_hash_function",
     "key_api_hashed",
     "key_api_strict",
-    "paths_lists::[!w]*",
-    "paths_lists::white-list-[!a]*",
+    "paths_lists",
     "policies",
     "rate_limit_quota",
     "rate_limit_rolling",

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import quote_from_bytes, quote_plus, unquote_plus, unquote_to_bytes
 
+from accel.capture import CaptureSearch
 from accel.http1 import Exchange, Plan, Target, clean_path
 from core.access.meta_headers import text_of
 from core.access.triggers import Found, TriggerCheck
@@ -49,7 +50,7 @@ class Rewriter:
         from a TargetSpec."""
         self.reads_body = spec.reads_body
         self.targets = {one.target: target(one.target) for one in spec.destinations if one.target is not None}
-        self._search = re.compile(spec.pattern.encode()).search
+        self._find = CaptureSearch(spec.pattern.encode()).find
         self._triggers = tuple((TriggerCheck(n, one), one.destination) for n, one in enumerate(spec.triggers))
         self._destination = spec.destination
         self._strip = strip
@@ -59,10 +60,10 @@ class Rewriter:
     def __call__(self, x: Exchange) -> None:
         """Change where the request goes, if the expression is in its path and query."""
         url = x.path + b"?" + x.query if x.query else x.path
-        match = self._search(url)
-        if match is None and b"%" in url:
-            match = self._search(unquote_to_bytes(url))
-        if match is None:
+        groups = self._find(url)
+        if groups is None and b"%" in url:
+            groups = self._find(unquote_to_bytes(url))
+        if groups is None:
             return
         found: Found = {}
         leads = self._destination
@@ -70,7 +71,7 @@ class Rewriter:
             if trigger.fits(x, found):
                 leads = destination
                 break
-        text = fill(leads.pieces, match, found, x).partition(b"#")[0]
+        text = fill(leads.pieces, groups, found, x).partition(b"#")[0]
         path, _, query = _UNSAFE.sub(_escaped, text).partition(b"?")
         if not path.startswith(b"/"):
             path = b"/" + path
@@ -117,14 +118,14 @@ def stripper(route: RouteSpec, strip: bool) -> Callable[[bytes], bytes]:
     return stripped
 
 
-def fill(pieces: Iterable[Piece], match: re.Match[bytes], found: Found, x: Exchange) -> bytes:
+def fill(pieces: Iterable[Piece], groups: Sequence[bytes | None], found: Found, x: Exchange) -> bytes:
     """The new path and query. Groups stand as they are, values of variables are escaped unless they are addresses."""
     out = b""
     for piece in pieces:
         if isinstance(piece, str):
             out += piece.encode()
         elif isinstance(piece, int):
-            out += (match[piece] or b"") if piece <= match.re.groups else b""
+            out += (groups[piece] or b"") if piece < len(groups) else b""
         else:
             kind, name = piece
             if kind == "context":

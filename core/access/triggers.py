@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from itertools import islice
 from urllib.parse import parse_qsl, unquote_to_bytes
 
+from accel.capture import CaptureSearch
 from accel.headers import canonical
 from accel.http1 import Exchange
 from core.apidef.rewrites import Trigger
 
-MOST_MATCHES = 64       # in a body, that leave variables
-
 Found = dict[str, bytes]
-"""Context variables that triggers set: "trigger-<number>-<name>-<value>-<group>" and the like."""
+"""Context variables that triggers set: "trigger-<number>-<name>-<value>-<group>" and the like.
+In a body only the first match leaves some."""
 
 
 @dataclass(slots=True)
@@ -25,32 +23,26 @@ class _Place:
 
     values: Callable[[Exchange, str], list[bytes]]
     numbered: bool
-    conditions: list[tuple[str, re.Pattern[bytes], bool]] = field(default_factory=list)
+    conditions: list[tuple[str, CaptureSearch, bool]] = field(default_factory=list)
 
     def count(self, x: Exchange, number: int, found: Found) -> int:
         """How many conditions are met. The parts of a path are numbered through all conditions."""
         fits = met = 0
-        for name, pattern, reverse in self.conditions:
+        for name, expression, reverse in self.conditions:
             before = fits
-            for index, match in enumerate(self._look(x, name, pattern)):
-                if (match is None) != reverse:
+            for index, value in enumerate(self.values(x, name)):
+                groups = expression.find(value)
+                if (groups is None) != reverse:
                     continue
-                if match is not None:
+                if groups is not None:
                     label = f"trigger-{number}-{name}"
                     if self.numbered:
                         label += f"-{fits if self.values is _parts else index}"
-                    found[label] = match[0]
-                    found.update((f"{label}-{at}", group or b"") for at, group in enumerate(match.groups()))
+                    found[label] = groups[0] or b""
+                    found.update((f"{label}-{at}", group or b"") for at, group in enumerate(groups[1:]))
                 fits += 1
             met += fits > before
         return met
-
-    def _look(self, x: Exchange, name: str, pattern: re.Pattern[bytes]) -> list[re.Match[bytes] | None]:
-        """What the expression finds: once in each value, in a body several times."""
-        values = self.values(x, name)
-        if self.values is not _payload:
-            return [pattern.search(value) for value in values]
-        return list(islice(pattern.finditer(values[0]), MOST_MATCHES)) or [None]
 
 
 class TriggerCheck:
@@ -67,7 +59,7 @@ class TriggerCheck:
             name = match.name
             if match.place == "header_matches":
                 name = canonical(name.encode("latin-1", "replace")).decode("latin-1")
-            place.conditions.append((name, re.compile(match.pattern.encode()), match.reverse))
+            place.conditions.append((name, CaptureSearch(match.pattern.encode()), match.reverse))
         self._places = tuple(places.values())
 
     def fits(self, x: Exchange, found: Found) -> bool:
