@@ -14,6 +14,8 @@ cdef enum:
     K_BLACK = 2
     K_WHITE = 3
     K_HARD_TIMEOUT = 11
+    K_BREAKER = 12
+    K_URL_REWRITE = 13
     K_TRACK = 19
     K_DO_NOT_TRACK = 20
     K_INTERNAL = 22
@@ -65,7 +67,7 @@ cdef class EndpointMatcher:
     cdef list groups                    # by number of the kind: tuple of Endpoint, or None
     cdef readonly bint gated            # there is something that `judge` looks at
     cdef readonly bint listed           # a white list is in force
-    cdef readonly bint timed            # there are hard timeouts
+    cdef readonly bint timed            # there are hard timeouts or circuit breakers
     cdef Endpoint first(self, int number, bytes method, bytes full, bytes rest, bytes bare)
     cdef Verdict look(self, bytes method, bytes full, bytes rest, bytes bare, bint looping)
     cdef int _decide(self, Verdict verdict, bytes method, bytes full, bytes rest, bytes bare, bint looping) except -1

@@ -17,7 +17,8 @@ cdef Py_ssize_t LONGEST_MEMO = 512     # bytes of a path that is worth keeping
 
 assert len(KINDS) == K_COUNT and NUMBERS["internal"] == K_INTERNAL and NUMBERS["hard_timeouts"] == K_HARD_TIMEOUT
 assert NUMBERS["track_endpoints"] == K_TRACK and NUMBERS["do_not_track_endpoints"] == K_DO_NOT_TRACK
-assert NUMBERS["rate_limit"] == K_RATE_LIMIT
+assert NUMBERS["rate_limit"] == K_RATE_LIMIT and NUMBERS["url_rewrites"] == K_URL_REWRITE
+assert NUMBERS["circuit_breakers"] == K_BREAKER
 
 
 cdef class Pattern:
@@ -94,7 +95,7 @@ cdef class EndpointMatcher:
             groups.setdefault(endpoint.number, []).append(endpoint)
         self.groups = [tuple(groups[number]) if number in groups else None for number in range(K_COUNT)]
         self.listed = K_WHITE in groups
-        self.timed = K_HARD_TIMEOUT in groups
+        self.timed = K_HARD_TIMEOUT in groups or K_BREAKER in groups
         self.gated = any(n in groups for n in (K_MOCK, K_IGNORED, K_BLACK, K_WHITE, K_INTERNAL, K_TRACK, K_DO_NOT_TRACK))
 
     cdef Endpoint first(self, int number, bytes method, bytes full, bytes rest, bytes bare):

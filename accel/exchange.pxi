@@ -16,9 +16,10 @@ cdef class Exchange:
         self.stage = X_STEPS
         self.started_us = now_us()
         self.sent_us = self.upstream_us = self.bytes_out = self.body_read = self.body_held = self.hard_ms = 0
-        self.status = self.loops = self.route_end = 0
+        self.status = self.loops = self.loop_limit = self.route_end = 0
         self.plan = None
-        self.target = None
+        self.target = self.chosen = None
+        self.unlimited = False
         self.body = None
         self.body_parts = None
         self.trailer = None
@@ -149,7 +150,7 @@ cdef class Exchange:
             if step.run(self) != GO_ON:
                 return 0
             plan = self.plan            # a step may have chosen another one
-        if plan.loop is not None:
+        if plan.loop is not None and self.chosen is None:
             self.loops += 1
             if self.loops > MOST_LOOPS:
                 return self.fail_now(500, f"Loop level too deep. Found more than {MOST_LOOPS} loops in single request")
@@ -164,11 +165,14 @@ cdef class Exchange:
         """Hand the request to an upstream."""
         cdef Plan plan = self.plan
         cdef bytes front = None
-        if not plan.targets:
+        if self.chosen is not None:
+            self.target = self.chosen
+        elif plan.targets:
+            self.target = <Target>plan.targets[plan.turn]
+            if len(plan.targets) > 1:
+                plan.turn = (plan.turn + 1) % len(plan.targets)
+        else:
             return self.fail_now(500, PROBLEM)
-        self.target = <Target>plan.targets[plan.turn]
-        if len(plan.targets) > 1:
-            plan.turn = (plan.turn + 1) % len(plan.targets)
         self.hard_ms = plan.exchange_timeout
         if plan.matcher is not None and plan.matcher.timed:
             front = unquote_to_bytes(self.path)[:self.route_end]
@@ -202,8 +206,8 @@ cdef class Exchange:
                 rest = rest[self.route_end:] if rest.startswith(head) else escape_decoded(decoded[self.route_end:])
             else:
                 rest = rest[self.route_end:]
-        if plan.loop is not None:
-            base = exact = plan.loop_path
+        if plan.loop is not None and self.chosen is None:
+            base, exact = plan.loop_path.rstrip(b"/"), plan.loop_path
         else:
             base, exact = self.target.base, self.target.exact
             if self.gw.escape_paths:
@@ -800,6 +804,7 @@ cdef class Exchange:
         cdef AccessRecord record
         cdef int64_t total = now_us() - self.started_us
         cdef Plan plan = self.plan
+        cdef bytes address
         cdef int at
         if self.target is not None and self.up is None and self.target.origin.waiters:
             self.target.origin.forget(self)
@@ -829,7 +834,8 @@ cdef class Exchange:
             set_text(&record, T_API_ID, PyBytes_AS_STRING(plan.api_id), PyBytes_GET_SIZE(plan.api_id))
             set_text(&record, T_API_NAME, PyBytes_AS_STRING(plan.name), PyBytes_GET_SIZE(plan.name))
             set_text(&record, T_ORG_ID, PyBytes_AS_STRING(plan.org_id), PyBytes_GET_SIZE(plan.org_id))
-        set_text(&record, T_CLIENT_IP, PyBytes_AS_STRING(self.client.address), PyBytes_GET_SIZE(self.client.address))
+        address = told_address(self, gw.address_of)
+        set_text(&record, T_CLIENT_IP, PyBytes_AS_STRING(address), PyBytes_GET_SIZE(address))
         set_text(&record, T_REMOTE_ADDR, PyBytes_AS_STRING(self.client.address), PyBytes_GET_SIZE(self.client.address))
         set_text(&record, T_HOST, head.at(head.host), head.host_len)
         set_text(&record, T_METHOD, PyBytes_AS_STRING(self.method), PyBytes_GET_SIZE(self.method))
@@ -853,6 +859,11 @@ cdef class Exchange:
     def remote_addr(self):
         """Text of the address that the client's connection comes from, bytes."""
         return self.client.address
+
+    @property
+    def client_address(self):
+        """Text of the client's address, bytes: what a trusted proxy says, else that of the connection."""
+        return told_address(self, self.gw.address_of)
 
     @property
     def decoded_path(self):
@@ -901,6 +912,32 @@ cdef class Exchange:
     def header(self, bytes name not None):
         """The first value of a request header, or None."""
         return self.req.get(name)
+
+    def rewrite(self, bytes path not None, bytes query not None, Target target=None):
+        """Send the request elsewhere: path without the listen path, percent-encoded; target: instead of the API's own."""
+        self.path, self.query = path, query
+        self.route_end = self.version_end = 0
+        self.chosen = target
+
+    def loop(self, Plan plan not None, bytes path not None, bytes query not None, int end, *, bytes method=b"",
+             int limit=0, bint limits=False, bint same=False):
+        """Continue in a plan of the gateway, from its first step (tyk-core 3.8).
+
+        path: percent-encoded; end: of the listen path that it begins with, 0 without; method: another one; limit: loops
+        that the request may make; limits: count it in rate limits and quotas again; same: it is the plan of this API.
+        """
+        if method and method != self.method:
+            if method == b"HEAD" or self.head_only or not method.isalpha():
+                # What the client can read as the answer follows from the method that it sent.
+                self.gw.logger.error("API %s: a rewrite asks for the method %r", self.plan.api_id.decode(), method[:20])
+                self.fail_now(500, PROBLEM)
+                return
+            self.method = method
+            self.upgrade = False
+            if self.body is None and self.req.body == BODY_NONE and method in (b"POST", b"PUT", b"PATCH"):
+                self.body = b""         # so that it says its length (RFC 9110 section 8.6)
+        self.unlimited = not limits
+        go_round(self, plan, path, query, end, limit, same)
 
     def answer(self, int status, object headers=(), bytes body=b""):
         """Answer the request. headers: (name, value) bytes pairs. Raises ValueError for bytes that are not allowed."""

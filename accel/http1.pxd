@@ -154,6 +154,7 @@ cdef class Plan:
     cdef readonly list steps
     cdef readonly list response_steps
     cdef readonly list targets
+    cdef readonly list others               # targets that rewrites lead to
     cdef readonly bint strip, exact_target, preserve_host, needs_body, add_forwarded_for, loops_only
     cdef readonly int64_t head_timeout      # ms for the response head
     cdef readonly EndpointMatcher matcher   # path entries of the version, None without
@@ -244,6 +245,9 @@ cdef class Exchange:
     cdef int stage                          # X_*
     cdef int step                           # next step
     cdef int loops
+    cdef int loop_limit                     # 0: the usual one
+    cdef bint unlimited                     # a loop: rate limits and quotas have counted the request before
+    cdef Target chosen                      # by a rewrite, instead of one of the plan's
     cdef int status                         # sent to the client, 0 before
     cdef int out                            # OUT_*
     cdef int64_t started_us, sent_us, upstream_us
@@ -343,6 +347,7 @@ cdef class Gateway:
     cdef uint64_t* g
     cdef AccessLog log
     cdef public Recorder recorder           # of analytics, None: nothing is recorded
+    cdef public object address_of           # whose word about the client's address is taken: see told_address
     cdef readonly Router router
     cdef dict controls                      # exact path -> Plan
     cdef list control_prefixes              # (prefix, Plan)

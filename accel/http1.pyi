@@ -36,6 +36,8 @@ class Exchange:
     @property
     def remote_addr(self) -> bytes: ...
     @property
+    def client_address(self) -> bytes: ...
+    @property
     def decoded_path(self) -> bytes: ...
     @property
     def answered(self) -> bool: ...
@@ -62,6 +64,19 @@ class Exchange:
     def header(self, name: bytes) -> bytes | None: ...
     def answer(self, status: int, headers: Iterable[tuple[bytes, bytes]] = (), body: bytes = b"") -> None: ...
     def fail(self, status: int, message: str) -> None: ...
+    def rewrite(self, path: bytes, query: bytes, target: Target | None = None) -> None: ...
+    def loop(
+        self,
+        plan: Plan,
+        path: bytes,
+        query: bytes,
+        end: int,
+        *,
+        method: bytes = b"",
+        limit: int = 0,
+        limits: bool = False,
+        same: bool = False,
+    ) -> None: ...
 
 class Step: ...
 
@@ -208,6 +223,8 @@ class GateCheck(Step):
         failed: Callable[[Exchange, int, str], None],
     ) -> None: ...
 
+class PathRewrite(Step): ...
+
 class PathAnswer(Step):
     def __init__(self, suffix: bytes, function: Callable[[Exchange], None]) -> None: ...
 
@@ -229,6 +246,7 @@ class Plan:
     name: bytes
     org_id: bytes
     targets: list[Target]
+    others: list[Target]
     steps: list[Any]
     versions: dict[str, Plan] | None
     matcher: EndpointMatcher | None
@@ -254,6 +272,7 @@ class Plan:
         grant_key: Any = None,
         version: bytes = b"",
         recording: RecordPlan | None = None,
+        others: Sequence[Target] = (),
     ) -> None: ...
     def link(self, loop: Plan) -> None: ...
 
@@ -263,6 +282,7 @@ class Gateway:
     router: Router
     draining: bool
     recorder: Recorder | None
+    address_of: Callable[[bytes, bytes | None, bytes | None], bytes] | None
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,

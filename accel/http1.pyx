@@ -30,8 +30,8 @@ from accel.analytics cimport (
 )
 from accel.chunked cimport CHUNK_BAD_EXTENSION, CHUNK_BAD_TRAILER, CHUNK_DATA, CHUNK_END, CHUNK_MORE
 from accel.endpoints cimport (
-    GATE_FORBIDDEN, GATE_IGNORED, GATE_OPEN, K_HARD_TIMEOUT, K_RATE_LIMIT, Endpoint, EndpointMatcher, Pattern, Verdict,
-    VerdictMemo, stricter,
+    GATE_FORBIDDEN, GATE_IGNORED, GATE_OPEN, K_HARD_TIMEOUT, K_RATE_LIMIT, K_URL_REWRITE, Endpoint, EndpointMatcher,
+    Pattern, Verdict, VerdictMemo, stricter,
 )
 from accel.headers cimport (
     BAD_EXPECTATION, BAD_HEADERS, BAD_TARGET_LENGTH, BAD_VERSION, BODY_CHUNKED, BODY_EOF, BODY_LENGTH, BODY_NONE,
@@ -125,6 +125,8 @@ include "paths.pxi"
 include "plan.pxi"
 include "keys.pxi"
 include "gate.pxi"
+include "address.pxi"
+include "rewrite.pxi"
 include "record.pxi"
 include "origin.pxi"
 include "upstream.pxi"

@@ -311,7 +311,7 @@ cdef class RateLimit(Step):
     cdef int run(self, Exchange x) except -1:
         cdef Grant grant = x.grant
         cdef RateWindow window
-        if x.ignored or grant is None:
+        if x.ignored or x.unlimited or grant is None:
             return GO_ON
         window = grant.rate
         if grant.endpoint_rates:
@@ -381,14 +381,14 @@ cdef class ApiRateLimit(RateLimit):
         self.window = window
 
     cdef int run(self, Exchange x) except -1:
-        return self.check(x, self.window)
+        return GO_ON if x.unlimited else self.check(x, self.window)
 
 
 cdef class PathRateLimit(RateLimit):
     """Limits of all clients together on single paths: RateWindow objects are the data of the plan's rate_limit entries."""
 
     cdef int run(self, Exchange x) except -1:
-        cdef Endpoint endpoint = endpoint_of(x, K_RATE_LIMIT)
+        cdef Endpoint endpoint = None if x.unlimited else endpoint_of(x, K_RATE_LIMIT)
         return GO_ON if endpoint is None else self.check(x, <RateWindow>endpoint.data)
 
 
@@ -411,6 +411,9 @@ cdef class Quota(Step):
         if x.ignored or grant is None or grant.quota is None:
             return GO_ON
         quota = grant.quota
+        if x.unlimited:
+            note_quota(x, quota)
+            return GO_ON
         if quota.take(x.started_us // 1000) == L_PASS:
             if quota.pending == 1:
                 self.dirty.append(grant)

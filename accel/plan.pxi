@@ -81,8 +81,9 @@ cdef class Plan:
                  object response_steps=(), object targets=(), bint strip=False, bint exact_target=False,
                  bint preserve_host=False, bint needs_body=False, bint add_forwarded_for=True,
                  int64_t head_timeout_ms=30000, EndpointMatcher matcher=None, int64_t exchange_timeout_ms=0, bytes loop_path=b"",
-                 object grant_key=None, bytes version=b"", RecordPlan recording=None):
-        """steps, response_steps: Step objects; targets: Target objects, used in turn; strip: remove the listen path;
+                 object grant_key=None, bytes version=b"", RecordPlan recording=None, object others=()):
+        """steps, response_steps: Step objects; targets: Target objects, used in turn; others: those that only steps
+        choose; strip: remove the listen path;
         exact_target: with nothing left of the path send the target's path as configured (disable_strip_slash);
         matcher: path entries, the data of its hard_timeouts are milliseconds; exchange_timeout_ms: where none of them
         applies, 0 for none; grant_key: hashable, what the rights of a key at this API depend on, the api_id if None;
@@ -95,6 +96,7 @@ cdef class Plan:
         self.steps = list(steps)
         self.response_steps = list(response_steps)
         self.targets = list(targets)
+        self.others = list(others)
         self.strip = strip
         self.exact_target = exact_target
         self.preserve_host = preserve_host

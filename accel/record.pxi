@@ -67,14 +67,7 @@ cdef bytes recorded_path(Exchange x):
 
 cdef bytes client_address(Exchange x):
     """Of the client; of its peer unless that is a proxy that is trusted."""
-    cdef Recorder recorder = x.gw.recorder
-    cdef HeaderBlock head = x.req
-    cdef int real, forwarded
-    if recorder.address is None:
-        return x.client.address
-    real, forwarded = head.find(F_X_REAL_IP), head.find(F_X_FORWARDED_FOR)
-    return recorder.address(x.client.address, None if real < 0 else head.value_of(real),
-                            None if forwarded < 0 else head.value_of(forwarded))
+    return told_address(x, x.gw.recorder.address)
 
 
 cdef int record_request(Exchange x, int status, int64_t total) except -1:

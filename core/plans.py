@@ -11,12 +11,17 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from accel.endpoints import EndpointMatcher
 from accel.headers import canonical
-from accel.http1 import Exchange, Gateway, HeaderEdit, Origin, Plan, PyStep, Step, Target
+from accel.http1 import Exchange, Gateway, HeaderEdit, Origin, PathRewrite, Plan, PyStep, Step, Target
 from accel.router import Route, Router
+from core.access.addresses import address_check
 from core.access.meta_headers import VARIABLE, meta_headers
+from core.access.rewrite import Loops, Rewriter, stripper
 from core.access.steps import AccessSteps
 from core.access.versions import PathSteps, expiry, milliseconds, version_check
+from core.apidef.loops import slug
+from core.apidef.rewrites import RewriteSpec
 from core.apidef.specs import PlanSpec, RefuseSpec, TargetSpec, TransportSpec
 from core.findings import Finding
 from core.services import Services
@@ -52,7 +57,8 @@ class PlanBuilder:
         self._gateway = gateway
         self._access = AccessSteps(services)
         self._analytics = services.analytics
-        self._paths = PathSteps(services.path_memo, self._access)
+        self._loops = Loops()
+        self._paths = PathSteps(services.path_memo, self._access, self._rewriter)
         self._counters = counters
         self._plans: dict[str, tuple[tuple[PlanSpec, tuple[Any, ...]], Plan]] = {}
         self._contexts: dict[TransportSpec, ssl.SSLContext] = {}
@@ -89,7 +95,7 @@ class PlanBuilder:
                 continue
             built.names[spec.api_id] = spec.name
             for one in (plan, *(plan.versions or {}).values()):
-                built.origins.update(target.origin for target in one.targets)
+                built.origins.update(target.origin for target in (*one.targets, *one.others))
             if not spec.internal:
                 routes.append((_host(spec, config.hostname), _route(spec, plan)))
         self._plans = plans
@@ -101,7 +107,10 @@ class PlanBuilder:
     ) -> None:
         """Connect `tyk://` targets and versions that are APIs of their own with the plans they lead to."""
         by_id = {spec.api_id: plans[spec.file][1] for spec in specs if spec.active}
-        starts = {one.api_id: one.route.literal_prefix.encode() for one in specs if one.route.pattern is None}
+        places = [(spec, (plans[spec.file][1], _start(spec))) for spec in specs if spec.active]
+        self._loops.by_id = {spec.api_id: place for spec, place in places if spec.api_id}
+        self._loops.by_name = {slug(spec.name): place for spec, place in places if spec.name}
+        starts = {spec.api_id: start for spec, (_, start) in places}
         for spec in specs:
             plan = plans[spec.file][1]
             if spec.loop_target and spec.loop_target in by_id:
@@ -143,11 +152,16 @@ class PlanBuilder:
             steps.append(expiry(spec.api_expires, API_EXPIRED, failed))
         if spec.selector is None and spec.not_versioned and spec.expires is not None:
             steps.append(expiry(spec.expires, VERSION_EXPIRED, failed))
-        matcher = self._paths.matcher(spec)
+        entries = self._paths.endpoints(spec)
+        matcher = EndpointMatcher(entries) if entries else None
         if matcher is not None:
             steps += self._paths.gate(matcher)
+        if spec.addresses is not None:
+            steps.append(address_check(spec.addresses, self._access.answers.address_refused))
         steps += self._access.steps(spec, matcher)
         steps += _edits(spec.request_headers_remove, spec.request_headers_add, spell, response=False)
+        if matcher is not None and matcher.has("url_rewrites"):
+            steps.append(PathRewrite())
         response = _edits(spec.response_headers_remove, spec.response_headers_add, spell, response=True)
         return Plan(
             spec.api_id.encode(),
@@ -167,7 +181,12 @@ class PlanBuilder:
             loop_path=spec.loop_path.encode(),
             version=spec.version.encode(),
             recording=self._analytics.plan(spec),
+            others=[other for one in entries if isinstance(one.data, Rewriter) for other in one.data.targets.values()],
         )
+
+    def _rewriter(self, spec: PlanSpec, data: RewriteSpec) -> Rewriter:
+        strip = stripper(spec.route, spec.strip_listen_path)
+        return Rewriter(data, strip, _start(spec), lambda target: self._target(target, spec.tls), self._loops)
 
     def _target(self, target: TargetSpec, tls: TransportSpec) -> Target:
         context = None
@@ -180,6 +199,11 @@ class PlanBuilder:
         if target.port != (443 if target.scheme == "https" else 80):
             host += f":{target.port}"
         return Target(origin, host.encode(), target.path.encode(), target.query.encode())
+
+
+def _start(spec: PlanSpec) -> bytes:
+    """The listen path, b"" if it has variables."""
+    return b"" if spec.route.pattern is not None else spec.route.literal_prefix.encode()
 
 
 def _names(names: tuple[str, ...]) -> list[bytes]:

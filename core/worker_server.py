@@ -178,6 +178,7 @@ class WorkerServer:
         pages = ErrorPages(config.template_path)
         for gateway in {self.main, self.control}:
             gateway.configure(settings(config))
+            gateway.address_of = self.services.analytics.address
             gateway.set_pages(pages.render)
         self._controls.install(self.control, config)
         if self.control is not self.main:

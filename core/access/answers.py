@@ -60,6 +60,12 @@ class Answers:
         self._fire("AuthFailure", x, "Auth Failure", {"Key": token.decode("utf-8", "replace")})
         self._say(x, "auth.key_not_found")
 
+    def address_refused(self, x: Exchange, address: bytes) -> None:
+        """The API is closed to the client's address, or that cannot be told."""
+        text = address.decode("latin-1")
+        self._fire("AuthFailure", x, "Auth Failure", {"Origin": text, "Key": text})
+        x.fail(403, "access from this IP has been disallowed")
+
     def key_denied(self, x: Exchange, what: str, status: int, message: str) -> None:
         """A key check said no; what: see KEY_EVENTS."""
         event, text, flag = KEY_EVENTS[what]

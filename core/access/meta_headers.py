@@ -18,10 +18,11 @@ def fill(template: str, meta: dict[str, Any]) -> str:
 
     Values are data of keys, so that line ends and other control characters are taken out of them.
     """
-    return VARIABLE.sub(lambda match: _CONTROL.sub("", _text(meta.get(match[1]))), template)
+    return VARIABLE.sub(lambda match: _CONTROL.sub("", text_of(meta.get(match[1]))), template)
 
 
-def _text(value: Any) -> str:
+def text_of(value: Any) -> str:
+    """A value of meta data as the text that stands for it; "" for None."""
     if value is None:
         return ""
     return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"), ensure_ascii=False)

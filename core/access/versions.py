@@ -8,47 +8,57 @@ from typing import TYPE_CHECKING, Any
 
 from accel.endpoints import Endpoint, EndpointMatcher, Pattern, VerdictMemo
 from accel.http1 import Exchange, Expiry, GateCheck, Plan, Step, VersionCheck
-from accel.limits import RateWindow
 from core.apidef.endpoints import EndpointSpec, Rate, ReplySpec
+from core.apidef.rewrites import RewriteSpec
 from core.apidef.specs import PlanSpec
 from core.apidef.versions import Selector
 
 if TYPE_CHECKING:
+    from core.access.rewrite import Rewriter
     from core.access.steps import AccessSteps
 
 CHILD_UNKNOWN = 404     # newer style of versions (tyk-core 2.3)
 
 Failed = Callable[[Exchange, int, str], None]
+Made = Rate | RewriteSpec
 Reply = tuple[int, list[tuple[bytes, bytes]], bytes]
 
 
 class PathSteps:
     """Makes the matchers of one worker's plans, and the steps in front that ask them."""
 
-    def __init__(self, memo: VerdictMemo, access: AccessSteps) -> None:
+    def __init__(
+        self, memo: VerdictMemo, access: AccessSteps, rewriter: Callable[[PlanSpec, RewriteSpec], Rewriter]
+    ) -> None:
+        """rewriter: makes what an entry of url_rewrites does."""
         self._memo = memo
         self._access = access
+        self._rewriter = rewriter
 
-    def matcher(self, spec: PlanSpec) -> EndpointMatcher | None:
-        """The path entries of a version, None without any."""
-        entries = [e for e in spec.endpoints if not (e.kind == "rate_limit" and spec.disable_rate_limit)]
-        if not entries:
-            return None
-        return EndpointMatcher(endpoint(e, lambda e, limit: self._access.path_window(spec, e, limit)) for e in entries)
+    def endpoints(self, spec: PlanSpec) -> list[Endpoint]:
+        """The path entries of a version."""
+
+        def made(entry: EndpointSpec, data: Made) -> Any:
+            if isinstance(data, RewriteSpec):
+                return self._rewriter(spec, data)
+            return self._access.path_window(spec, entry, data)
+
+        wanted = [e for e in spec.endpoints if not (e.kind == "rate_limit" and spec.disable_rate_limit)]
+        return [endpoint(entry, made) for entry in wanted]
 
     def gate(self, matcher: EndpointMatcher) -> list[Step]:
         """The step that applies path lists, none where no entry speaks there."""
         return [GateCheck(matcher, self._memo, self._access.answers.version_failed)] if matcher.gated else []
 
 
-def endpoint(entry: EndpointSpec, window: Callable[[EndpointSpec, Rate], RateWindow]) -> Endpoint:
-    """One entry for the matcher. window: makes the counter of a rate_limit entry."""
+def endpoint(entry: EndpointSpec, made: Callable[[EndpointSpec, Any], Any]) -> Endpoint:
+    """One entry for the matcher. made: what its data stand for at run time, where that is more than data (Made)."""
     data: Any = None
     match entry.data:
         case ReplySpec() as reply:
             data = _reply(reply)
-        case Rate() as limit:
-            data = window(entry, limit)
+        case Rate() | RewriteSpec() as described:
+            data = made(entry, described)
         case float() as seconds:
             data = milliseconds(seconds)
     return Endpoint(

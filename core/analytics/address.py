@@ -10,10 +10,10 @@ from core.analytics.settings import Network
 
 CACHED = 4096
 
+AddressOf = Callable[[bytes, bytes | None, bytes | None], bytes]
 
-def client_address(
-    trusted: tuple[Network, ...], depth: int
-) -> Callable[[bytes, bytes | None, bytes | None], bytes] | None:
+
+def client_address(trusted: tuple[Network, ...], depth: int) -> AddressOf | None:
     """A function (peer, X-Real-IP, X-Forwarded-For) -> address of the client; None when no proxy is trusted.
 
     The headers are believed only from a trusted peer. depth: 0 takes the first entry of X-Forwarded-For, n the n-th from

@@ -11,7 +11,7 @@ from typing import Any
 from accel import shm
 from accel.analytics import Recorder, RecordPlan
 from accel.shm import SharedCounters
-from core.analytics.address import client_address
+from core.analytics.address import AddressOf, client_address
 from core.analytics.health import HealthSampler
 from core.analytics.keys import anonymous, key_record
 from core.analytics.settings import DEFAULT_BATCH, RecordSettings, findings
@@ -49,6 +49,7 @@ class Analytics:
         )  # fmt: skip
         self.recorder.describe = key_record
         self.settings = RecordSettings()
+        self.address: AddressOf | None = None
         self.health = HealthSampler(counters)
         self._store = store
         self._keyspace = keyspace
@@ -64,12 +65,13 @@ class Analytics:
     def configure(self, config: Any) -> list[Finding]:
         """Take other settings for the requests from now on; plans are to be made anew when `settings` is another."""
         self.settings = settings = RecordSettings.from_config(config)
+        self.address = client_address(settings.trusted, settings.depth)
         self.recorder.configure(
             anonymous=anonymous(settings.hash_keys),
             ignored=settings.ignored,
             node_tags=settings.node_tags,
             normalise=_normaliser(settings),
-            address=client_address(settings.trusted, settings.depth),
+            address=self.address,
         )
         self._writer.configure(
             multiple_keys=settings.multiple_keys,

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import ipaddress
 import re
 from typing import Any
 
 from core.apidef import access, features, listen_path, targets
+from core.apidef.addresses import address_lists
 from core.apidef.decode import Definition, decode
 from core.apidef.durations import parse_expiry
 from core.apidef.edits import header_edits, whole_timeout
@@ -61,7 +61,7 @@ def compile_definition(
     text = definition.get
     proxy = definition.get("proxy", {})
     _note_features(definition, report, scripts)
-    _check_lists(definition, report)
+    addresses = address_lists(definition, report)
     token = access.token_source(definition, report)
     _own_port(definition, report, options)
     expires = _expiry(definition, report)
@@ -114,6 +114,7 @@ def compile_definition(
         recording=recording(definition),
         not_versioned=chooser is None or bool(chooser.children),
         api_expires=expires,
+        addresses=addresses,
     )
     if chooser is None or chooser.children or chooser.own_name:
         single = _with(base, parts[0]) if parts else base
@@ -227,16 +228,6 @@ def _note(feature: features.Feature, base: str, report: Report) -> None:
         report.reject(place, message, unsupported(feature.name))
     else:
         report.warn(place, f"{feature.name}: {features.IGNORED} ({feature.why})")
-
-
-def _check_lists(definition: Definition, report: Report) -> None:
-    for key in ("allowed_ips", "blacklisted_ips"):
-        for index, entry in enumerate(definition.get(key, [])):
-            try:
-                ipaddress.ip_network(entry.strip(), strict=False)
-            except ValueError:
-                expected = "expected an IP address or a CIDR range such as 10.0.0.0/8"
-                report.error(f"$.{key}[{index}]", f"{entry!r:.60} is not an address; {expected}")
 
 
 def _own_port(definition: Definition, report: Report, options: CompileOptions) -> None:

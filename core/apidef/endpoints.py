@@ -11,6 +11,7 @@ from core.apidef.durations import parse_duration
 from core.apidef.edits import Notes
 from core.apidef.options import CompileOptions
 from core.apidef.patterns import path_pattern
+from core.apidef.rewrites import RewriteSpec, rewrite
 
 LISTS = ("ignored", "white_list", "black_list")
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
@@ -44,7 +45,7 @@ class EndpointSpec:
     path: str
     pattern: str
     method: str
-    data: ReplySpec | Rate | float | None = None
+    data: ReplySpec | Rate | RewriteSpec | float | None = None
     actions: tuple[tuple[str, ReplySpec | bool | None], ...] | None = None
 
 
@@ -115,12 +116,18 @@ def _rate(entry: dict[str, Any], place: str, notes: Notes) -> tuple[Rate, bool]:
     return rate, rate.rate > 0
 
 
+def _rewrite(entry: dict[str, Any], place: str, notes: Notes) -> tuple[RewriteSpec | None, bool]:
+    found = rewrite(entry, place, notes)
+    return found, found is not None
+
+
 _KINDS = {
     "mock_response": _mock,
     "ignored": _plain,
     "black_list": _plain,
     "white_list": _plain,
     "hard_timeouts": _timeout,
+    "url_rewrites": _rewrite,
     "track_endpoints": _plain,
     "do_not_track_endpoints": _plain,
     "internal": _plain,

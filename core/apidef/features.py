@@ -51,15 +51,6 @@ def _hooks(section: str) -> Test:
     return test
 
 
-def _listed(flag: str, entries: str) -> Test:
-    def test(definition: dict[str, Any]) -> Any:
-        # A populated list counts even without its flag (tyk-core 2.2).
-        listening = not definition.get("ip_access_control_disabled") or definition.get(flag)
-        return bool(definition.get(entries)) and listening
-
-    return test
-
-
 def _unless(path: str, disabled: str) -> Test:
     value, off = _at(path), _at(disabled)
     return lambda definition: value(definition) and not off(definition)
@@ -145,20 +136,6 @@ API_FEATURES: tuple[Feature, ...] = (
         "refuse",
         "plugins may restrict or change",
         _unless("custom_middleware_bundle", "custom_middleware_bundle_disabled"),
-    ),
-    Feature(
-        "allowed addresses",
-        "allowed_ips",
-        "refuse",
-        "it restricts clients",
-        _listed("enable_ip_whitelisting", "allowed_ips"),
-    ),
-    Feature(
-        "blocked addresses",
-        "blacklisted_ips",
-        "refuse",
-        "it restricts clients",
-        _listed("enable_ip_blacklisting", "blacklisted_ips"),
     ),
     Feature("GraphQL", "graphql", "refuse", "it validates and changes requests", _at("graphql.enabled")),
     Feature(
@@ -249,7 +226,7 @@ API_FEATURES: tuple[Feature, ...] = (
 
 _CHANGING = (
     "transform transform_response transform_jq transform_jq_response"
-    " transform_headers transform_response_headers circuit_breakers url_rewrites virtual size_limits"
+    " transform_headers transform_response_headers circuit_breakers virtual size_limits"
     " method_transforms validate_json validate_request go_plugin persist_graphql"
 )
 

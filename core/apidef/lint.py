@@ -7,7 +7,7 @@ from typing import Any
 
 from core.apidef.compile import compile_definition, plan_specs
 from core.apidef.decode import Definition, decode_thoroughly
-from core.apidef.loops import slug
+from core.apidef.loops import rewrite_loops, slug
 from core.apidef.options import ReadOptions
 from core.apidef.read import is_companion, list_files, read_directory, read_file, script_folders, unreadable
 from core.apidef.references import substitute
@@ -84,12 +84,19 @@ def _about_all(snapshot: Snapshot, definitions: dict[str, Definition], options: 
     places: dict[tuple[str, str], str] = {}
     specs = plan_specs(snapshot, options.compile)
     looped = {spec.loop_target for spec in specs if spec.loop_target}
+    known = {spec.api_id for spec in specs} | {slug(spec.name) for spec in specs}
+    for spec in specs:
+        for name in sorted(rewrite_loops(spec)):
+            looped |= {name, slug(name)}
+            if name not in known and slug(name) not in known:
+                message = f"a rewrite leads to tyk://{name}, and no API has that id or name: its requests are answered with 500"
+                found.append(Finding("error", spec.file, "$.version_data", message))
     for spec in specs:
         if spec.api_id and spec.api_id in ids:
             message = f"{ids[spec.api_id]} has the same api_id; tyk:// and keys mean only the last one"
             found.append(Finding("warning", spec.file, "$.api_id", message, "Give each API its own id."))
         ids[spec.api_id] = spec.file
-        if spec.internal and spec.api_id not in looped:
+        if spec.internal and spec.api_id not in looped and slug(spec.name) not in looped:
             message = "the API is internal and no target leads to it, so nothing reaches it"
             suggestion = f"Point a target at tyk://{spec.api_id or slug(spec.name)}."
             found.append(Finding("warning", spec.file, "$.internal", message, suggestion))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 
+from core.apidef.rewrites import SELF, RewriteSpec
 from core.apidef.specs import PlanSpec
 from core.apidef.versions import unsupported
 
@@ -47,6 +48,19 @@ def resolve_loops(specs: list[PlanSpec]) -> list[PlanSpec]:
             changed = dataclasses.replace(changed, versions=inner)
         result.append(changed)
     return result
+
+
+def rewrite_loops(spec: PlanSpec) -> set[str]:
+    """Ids and names that the url_rewrites of an API lead to, as they are written; without "self"."""
+    every = (spec, *(version for _, version in spec.versions))
+    return {
+        destination.loop
+        for version in every
+        for entry in version.endpoints
+        if isinstance(entry.data, RewriteSpec)
+        for destination in entry.data.destinations
+        if destination.loop not in ("", SELF)
+    }
 
 
 def _resolved(version: PlanSpec, ids: dict[str, PlanSpec], names: dict[str, PlanSpec]) -> PlanSpec:

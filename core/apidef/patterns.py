@@ -35,11 +35,11 @@ def path_pattern(path: str, options: CompileOptions, ignore_case: bool) -> str:
 
 
 @lru_cache(maxsize=4096)
-def translated(pattern: str, ignore_case: bool = False) -> str:
+def translated(pattern: str, ignore_case: bool = False, *, dot_all: bool = True) -> str:
     """Return a Go expression over text as the source of a Python one over bytes. Raises re.error.
 
-    "$" is the end of the text and not what stands before a last line feed. "." is any character, a line feed too:
-    an encoded one must not lead around an entry.
+    "$" is the end of the text and not what stands before a last line feed. "." is any character, a line feed too
+    (dot_all): an encoded one must not lead around an entry.
     """
     flags = _LEADING_FLAGS.match(pattern)
     letters = set(flags[1]) if flags else set()
@@ -53,7 +53,9 @@ def translated(pattern: str, ignore_case: bool = False) -> str:
         if piece.startswith("[") and not piece.isascii():
             raise re.error(f"{piece!r} has characters outside ASCII, which cannot stand in a class here")
     text = "".join("\\Z" if piece in ("$", "\\z") else piece for piece in pieces)
-    letters = (letters | {"s"} if "." in pieces else letters - {"s"}) | ({"i"} if ignore_case else set())
+    if dot_all:
+        letters = letters | {"s"} if "." in pieces else letters - {"s"}
+    letters |= {"i"} if ignore_case else set()
     if letters:
         text = f"(?{''.join(sorted(letters))}:{text})"
     if _SIGN.search(text):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    from core.apidef.addresses import AddressLists
     from core.apidef.endpoints import EndpointSpec
     from core.apidef.recording import RecordingSpec
     from core.apidef.versions import Selector
@@ -87,7 +88,7 @@ class PlanSpec:
     is the name of the version that this is; with a ``selector`` requests choose among ``versions``, (key, spec) pairs
     of the same API. ``expires`` is the unix time from which a version is refused, None for never, ``api_expires`` the
     one of the whole API. ``endpoints`` holds the entries that speak of paths. ``recording`` says what is unusual
-    about the records of its requests, None for nothing.
+    about the records of its requests, None for nothing. ``addresses`` says which clients it is open to, None for all.
     """
 
     file: str
@@ -129,3 +130,4 @@ class PlanSpec:
     api_expires: float | None = None
     endpoints: tuple[EndpointSpec, ...] = ()
     recording: RecordingSpec | None = None
+    addresses: AddressLists | None = None

@@ -132,6 +132,12 @@ def _risks(config: Config, file: str) -> list[Finding]:
                     "a listen path without a final slash also matches longer names: /app serves /apple",
                     "Set it to true, or end listen paths with a slash.")
         )  # fmt: skip
+    if config.preforge.trusted_proxies and config.http_server_options.xff_depth == 0:
+        found.append(
+            Finding("warning", file, "$.http_server_options.xff_depth",
+                    "the first entry of X-Forwarded-For counts, which clients write themselves behind a proxy that appends",
+                    "Set it to the number of trusted proxies, or let them send X-Real-IP.")
+        )  # fmt: skip
     if config.preforge.limits.underscore_headers == "allow":
         found.append(
             Finding("warning", file, "$.preforge.limits.underscore_headers",

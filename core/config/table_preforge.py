@@ -8,7 +8,7 @@ preforge.control_socket | str |  | restart | used | Unix socket of `preforge sta
 preforge.worker_timeout | int | 30 | swap | used | Seconds without a heartbeat after which a worker is ended and replaced.
 preforge.worker_start_timeout | int | 60 | swap | used | Seconds that a new worker may take until it is ready.
 preforge.crash_backoff_max | int | 30 | swap | used | Longest pause in seconds between starts of a worker that keeps dying.
-preforge.trusted_proxies | [cidr] |  | swap | used | Networks whose X-Forwarded-For and X-Real-IP are believed: for the client's address in analytics records.
+preforge.trusted_proxies | [cidr] |  | swap | used | Networks whose X-Forwarded-For and X-Real-IP are believed: for the client's address in IP lists, the access log and analytics records. Without any, that is the peer's.
 preforge.limits.max_connections | int | 10000 | swap | used | Client connections per worker; one more is answered with 503 and closed.
 preforge.limits.max_head_bytes | int | 65536 | swap | used | Size of a request head; a larger one is answered with 431.
 preforge.limits.max_target_bytes | int | 16384 | swap | used | Size of a request target; a larger one is answered with 414.
