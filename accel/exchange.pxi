@@ -25,6 +25,7 @@ cdef class Exchange:
         self.trailer = None
         self.state = None
         self.key = None
+        self.key_api = None
         self.grant = None
         self.capture = None
         self.limit_max = self.limit_left = self.limit_reset = 0
@@ -942,6 +943,11 @@ cdef class Exchange:
     def answer(self, int status, object headers=(), bytes body=b""):
         """Answer the request. headers: (name, value) bytes pairs. Raises ValueError for bytes that are not allowed."""
         self.send(status, list(headers), body)
+
+    def cannot_count(self):
+        """Refuse a request whose limit cannot be checked because no counter is free (preforge.limits.max_counters)."""
+        self.gw.g[B_COUNTERS] += 1
+        self.fail_now(503, PROBLEM)
 
     def fail(self, int status, str message not None):
         """Answer with the error page for a status."""
