@@ -397,32 +397,39 @@ cdef class PathRateLimit(RateLimit):
 
 
 cdef class Quota(Step):
-    """The key's quota (tyk-core 5.5): counted here while many are left, else asked for.
+    """The key's quota (tyk-core 5.5): counted here while that is exact, else asked for.
 
-    ask(exchange, grant): asks the store and later calls `exchange.resume` or answers. `dirty` collects the grants
-    that have counted without the store; whoever reports them empties it.
+    ask(exchange, grant): asks the store and later calls `exchange.resume` or answers. exceeded(exchange): answers. `dirty`
+    collects the grants that have counted without the store; whoever reports them empties it.
     """
-    cdef object ask
+    cdef object ask, exceeded
     cdef list dirty
 
-    def __init__(self, object ask, list dirty not None):
+    def __init__(self, object ask, object exceeded, list dirty not None):
         self.ask = ask
+        self.exceeded = exceeded
         self.dirty = dirty
 
     cdef int run(self, Exchange x) except -1:
         cdef Grant grant = x.grant
         cdef QuotaWindow quota
+        cdef int said
         if x.ignored or grant is None or grant.quota is None:
             return GO_ON
         quota = grant.quota
         if x.unlimited:
             note_quota(x, quota)
             return GO_ON
-        if quota.take(x.started_us // 1000) == L_PASS:
-            if quota.pending == 1:
+        said = quota.take(x.started_us // 1000)
+        if said == L_PASS:
+            if not quota.listed:
+                quota.listed = True
                 self.dirty.append(grant)
             note_quota(x, quota)
             return GO_ON
+        if said == L_BLOCKED:
+            self.exceeded(x)
+            return ANSWERED
         self.ask(x, grant)
         return ANSWERED if x.status else WAIT
 

@@ -9,15 +9,19 @@ A slot (eight words, one cache line):
     2     state: start of the window in ms (40 bits) and hits in it (24 bits); BUSY while the slot changes its owner
     3     how long the slot stays with its owner after `start`, in ms
     4     quota: what the store said last
-    5     quota: counted here and not yet known to the store (signed)
+    5     quota: let through here and not yet known to the store
     6     quota: end of the period, ms of the monotonic clock; 0 unknown, negative: ask the store again
-    7     not used
+    7     quota: the flight to the store that is under way: when it ends at the latest in ms (48 bits), its number (16 bits)
 
 Who may write. Words 2 and 5 change by atomic operations of any worker at any time. The others change under one of the
 table's mutexes: quota words under that of their slot, keys under that of all claims. The mutexes are robust, so a
 worker that is killed while it holds one leaves it to the next, which cleans up. A slot changes its owner only when its
-time is over: word 2 is set to BUSY by compare-and-swap, the key is taken away, word 2 gets a new start, the key is written. A worker that still counts for the old owner loses its own
-compare-and-swap, because no two owners ever see the same word 2.
+time is over: word 2 is set to BUSY by compare-and-swap, the key is taken away, word 2 gets a new start, the key is
+written. A worker that still counts for the old owner loses its own compare-and-swap, because no two owners ever see the
+same word 2.
+
+Word 5 belongs to the node, not to a worker: whoever flies to the store next takes all of it along, so a worker that is
+killed takes nothing with it. A flight whose worker is killed is given up when its time is over.
 """
 
 cimport cython
@@ -65,10 +69,13 @@ cdef class RateWindow:
 cdef class QuotaWindow:
     cdef readonly LimitTable table
     cdef readonly int64_t max
-    cdef readonly int64_t used      # after the last take, as far as it is known
-    cdef readonly int64_t ends      # of the period, ms of the monotonic clock
-    cdef public int64_t pending     # counted by this worker and not yet sent to the store
+    cdef readonly bint alone        # no other node counts in the same store
+    cdef public int64_t used        # after the last take or answer
+    cdef public int64_t ends        # of the period, ms of the monotonic clock
+    cdef public bint listed         # whoever tells the store knows of it
     cdef uint64_t _k0, _k1
     cdef int _hint
     cdef int take(self, int64_t now) except -1
     cdef int64_t _margin(self, int64_t unacked) noexcept
+    cdef bint _mine(self, uint64_t* slot) noexcept
+    cdef int _count(self, uint64_t* slot) noexcept

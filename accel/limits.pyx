@@ -71,6 +71,8 @@ cdef enum:
     W_SEEN = 4
     W_UNACKED = 5
     W_ENDS = 6
+    W_FLIGHT = 7
+    FLIGHT_BITS = 16            # of word 7 are a number, the others the end of the flight
     LOCKS = 64
     LOCK_BYTES = 64             # one cache line each
     GROUP = 8                   # slots that are looked at together
@@ -92,6 +94,8 @@ cdef uint64_t START_MASK = (<uint64_t>1 << 40) - 1
 cdef int64_t FOREVER = <int64_t>1 << 62
 cdef int64_t MOST_PER = <int64_t>1 << 52
 cdef int64_t KEEP_FOREVER = <int64_t>86400000   # a period without an end: a day after its last use
+cdef int64_t KEEP_UNKNOWN = 10000               # a counter of which the store has said nothing yet
+cdef uint64_t FLIGHT_MASK = ((<uint64_t>1 << FLIGHT_BITS) - 1)
 cdef int64_t LEAST_MARGIN = 32
 cdef int64_t MOST_COUNT = <int64_t>COUNT_MASK - 1
 
@@ -291,6 +295,7 @@ cdef class LimitTable:
                 slot[W_KEEP] = <uint64_t>keep
                 slot[W_SEEN] = slot[W_ENDS] = 0
                 lim_store(&slot[W_UNACKED], 0)
+                slot[W_FLIGHT] = 0
                 lim_store(&slot[W_K1], k1)
                 lim_store(&slot[W_STATE], _state(now, 0))
                 lim_store(&slot[W_K0], k0)
@@ -394,17 +399,20 @@ cdef class RateWindow:
 
 @cython.final
 cdef class QuotaWindow:
-    """A quota whose count is the store's; far from its end it is counted here and told to the store in batches.
+    """A quota whose count is the store's; this node counts what it lets through and tells the store in batches.
 
-    `take` answers PASS (counted; `pending` grew), BLOCKED, or ASK: the caller then asks the store to add
-    `pending + 1` and hands the answer to `answered`. It asks when the period is over or unknown, and when what is
-    left is within the margin: 32, a 64th of the quota, or twice what is under way in all nodes, whichever is most.
-    So a request is let through unasked only where many are left, and the last ones are counted one by one.
+    `take` answers PASS (counted), BLOCKED, or ASK: the store has to be spoken to first, in one flight: `begin`, a script
+    that adds what `begin` gave, `land`. There is one flight at a time for each quota of a node, so what the store said
+    last plus what it has not been told is exact for all that this node did. A node that is `alone` with its store decides
+    by that; one that shares it asks when what is left is within the margin: 32, a 64th of the quota, or twice what is
+    under way in all nodes, whichever is most.
     """
 
-    def __init__(self, LimitTable table not None, bytes key not None, int64_t max):
+    def __init__(self, LimitTable table not None, bytes key not None, int64_t max, bint alone=False):
+        """key: the same for all that count together; max: requests in a period; alone: no other node counts."""
         self.table = table
         self.max = max
+        self.alone = alone
         self._k0, self._k1 = _key_words(key)
         self._hint = -1
 
@@ -415,90 +423,127 @@ cdef class QuotaWindow:
             margin = LEAST_MARGIN
         return margin if margin > under_way else under_way
 
+    cdef bint _mine(self, uint64_t* slot) noexcept:
+        return slot[W_K0] == self._k0 and slot[W_K1] == self._k1
+
     cdef int take(self, int64_t now) except -1:
         cdef uint64_t* slot = self.table.slot(self._k0, self._k1, &self._hint)
-        cdef int64_t used, unacked
+        cdef int64_t unacked
+        cdef int said = L_ASK
         if slot == NULL:
             return L_ASK
         self.ends = <int64_t>lim_load(&slot[W_ENDS])
         if now >= self.ends:
             return L_ASK
         unacked = <int64_t>lim_load(&slot[W_UNACKED])
-        used = <int64_t>lim_load(&slot[W_SEEN]) + unacked
-        if self.max - used <= self._margin(unacked):
+        if self.max - <int64_t>lim_load(&slot[W_SEEN]) - unacked > self._margin(unacked):
+            # Far from the end: others may do the same at this moment, but there are fewer of them than are left.
+            unacked = <int64_t>lim_add(&slot[W_UNACKED], 1)
+            self.used = <int64_t>lim_load(&slot[W_SEEN]) + unacked
+            if self.used <= self.max:
+                return L_PASS
+            lim_add(&slot[W_UNACKED], -1)
+        if not self.alone or self.table.lock(slot):
             return L_ASK
-        self.used = <int64_t>lim_load(&slot[W_SEEN]) + <int64_t>lim_add(&slot[W_UNACKED], 1)
-        self.pending += 1
+        self.ends = <int64_t>slot[W_ENDS]
+        if self._mine(slot) and now < self.ends:
+            said = self._count(slot)
+        self.table.unlock(slot)
+        return said
+
+    cdef int _count(self, uint64_t* slot) noexcept:
+        """Count one request, with the slot's mutex held."""
+        self.used = <int64_t>slot[W_SEEN] + <int64_t>lim_load(&slot[W_UNACKED])
+        if self.used >= self.max:
+            return L_BLOCKED
+        self.used = <int64_t>slot[W_SEEN] + <int64_t>lim_add(&slot[W_UNACKED], 1)
         return L_PASS
 
     def try_take(self, int64_t now):
-        """Count a request at `now` ms of the monotonic clock if it need not be asked for: PASS or ASK."""
+        """Count a request at `now` ms of the monotonic clock, if that needs no word of the store: PASS, BLOCKED or ASK."""
         return self.take(now)
 
-    def answered(self, int64_t count, int64_t left_ms, int64_t added, int64_t now):
-        """The store has added `added` of this worker's `pending` (and the asking request) and counts `count` now.
+    def begin(self, int64_t now, int64_t longest_ms):
+        """Begin a flight to the store, which ends after `longest_ms` at the latest.
 
-        left_ms: until the end of the period, below 0 if it has none. Then `used` is what the verdict goes by.
-        Returns False if the counter found no place in the table.
+        Returns (requests to add to the store's count, ticket for `land`); None while another flight is under way, and
+        raises MemoryError when no slot is free.
+        """
+        cdef uint64_t* slot = self.table.slot(self._k0, self._k1, &self._hint)
+        cdef int64_t ends, added
+        cdef uint64_t ticket
+        if slot == NULL:
+            slot = self.table.claim(self._k0, self._k1, now, longest_ms + KEEP_UNKNOWN, &self._hint)
+            if slot == NULL:
+                raise MemoryError("no counter is free")
+        if self.table.lock(slot):
+            raise MemoryError("the counter cannot be locked")
+        try:
+            if not self._mine(slot) or <int64_t>slot[W_FLIGHT] >> FLIGHT_BITS > now:
+                return None
+            ends = <int64_t>slot[W_ENDS]
+            if ends and now >= (ends if ends > 0 else -ends):
+                lim_store(&slot[W_UNACKED], 0)      # of a period that is over; the store has forgotten it as well
+            added = <int64_t>lim_load(&slot[W_UNACKED])
+            # The end of the flight, and a number, so that a flight that is given up does not end its successor.
+            ticket = <uint64_t>(now + longest_ms) << FLIGHT_BITS | (slot[W_FLIGHT] + 1) & FLIGHT_MASK
+            slot[W_FLIGHT] = ticket
+            return added, ticket
+        finally:
+            self.table.unlock(slot)
+
+    def land(self, uint64_t ticket, int64_t added, int64_t count, int64_t left_ms, int64_t now):
+        """End a flight: the store has added `added` (and what asked besides) and counts `count` now.
+
+        left_ms: until the end of the period, below 0 if it has none. count: below 0 when the store was not told.
         """
         cdef uint64_t* slot = self.table.slot(self._k0, self._k1, &self._hint)
         cdef int64_t keep = left_ms if left_ms >= 0 else KEEP_FOREVER
-        cdef int64_t ends = now + left_ms if left_ms >= 0 else FOREVER
-        cdef int64_t before, seen
-        if slot == NULL:
-            slot = self.table.claim(self._k0, self._k1, now, keep + 1000, &self._hint)
-            if slot == NULL:
-                return False
-            if added:
-                lim_add(&slot[W_UNACKED], added)
-        if self.table.lock(slot):
-            return False
-        if slot[W_K0] == self._k0 and slot[W_K1] == self._k1:
-            before = <int64_t>slot[W_ENDS]
-            if before < 0:
-                before = -before
-            seen = <int64_t>slot[W_SEEN]
-            # Answers may overtake each other: a lower count is believed only when it cannot be an older one.
-            if count > seen or seen - count > <int64_t>lim_load(&slot[W_UNACKED]) or ends > before + 1000:
+        if count >= 0:
+            self.used = count
+            self.ends = now + left_ms if left_ms >= 0 else FOREVER
+        if slot == NULL or self.table.lock(slot):
+            return
+        if self._mine(slot) and slot[W_FLIGHT] == ticket:
+            slot[W_FLIGHT] = ticket & FLIGHT_MASK
+            if count >= 0:
+                # First what is more, then what is less: who reads without the mutex sees too much, never too little.
                 lim_store(&slot[W_SEEN], <uint64_t>count)
-            lim_store(&slot[W_ENDS], <uint64_t>ends)
-            slot[W_KEEP] = <uint64_t>(keep + 1000)
-            lim_store(&slot[W_STATE], _state(now, 0))
-            if added:
                 lim_add(&slot[W_UNACKED], -added)
-            self.used = count + <int64_t>lim_load(&slot[W_UNACKED])
-            self.ends = ends
+                lim_store(&slot[W_ENDS], <uint64_t>self.ends)
+                slot[W_KEEP] = <uint64_t>(keep + 1000)
+                lim_store(&slot[W_STATE], _state(now, 0))
         self.table.unlock(slot)
-        return True
 
-    def alone(self, int64_t now, int64_t renewal_ms):
+    def unacked(self):
+        """Requests that this node has let through and the store does not count yet."""
+        cdef uint64_t* slot = self.table.slot(self._k0, self._k1, &self._hint)
+        return 0 if slot == NULL else <int64_t>lim_load(&slot[W_UNACKED])
+
+    def away(self, int64_t now, int64_t renewal_ms):
         """Count a request while the store is away: PASS, BLOCKED, or FULL if nothing is known about this quota.
 
         A period that ends meanwhile is followed by one of renewal_ms (0 and below: never).
         """
         cdef uint64_t* slot = self.table.slot(self._k0, self._k1, &self._hint)
-        if slot == NULL or slot[W_ENDS] == 0:
+        cdef int said = L_FULL
+        if slot == NULL or slot[W_ENDS] == 0 or self.table.lock(slot):
             return L_FULL
-        if self.table.lock(slot):
-            return L_FULL
-        self.ends = <int64_t>slot[W_ENDS]
-        if self.ends < 0:
-            self.ends = -self.ends
-        if now >= self.ends and renewal_ms > 0:
-            self.ends = now + renewal_ms
-            lim_store(&slot[W_SEEN], 0)
-            lim_store(&slot[W_UNACKED], 0)
-            lim_store(&slot[W_ENDS], <uint64_t>self.ends)
-            slot[W_KEEP] = <uint64_t>(renewal_ms + 1000)
-            lim_store(&slot[W_STATE], _state(now, 0))
-        self.used = <int64_t>slot[W_SEEN] + <int64_t>lim_load(&slot[W_UNACKED])
-        result = L_BLOCKED
-        if self.used < self.max:
-            self.used = <int64_t>slot[W_SEEN] + <int64_t>lim_add(&slot[W_UNACKED], 1)
-            self.pending += 1
-            result = L_PASS
+        if self._mine(slot):
+            self.ends = <int64_t>slot[W_ENDS]
+            if self.ends < 0:
+                self.ends = -self.ends
+            if now >= self.ends and renewal_ms > 0:
+                self.ends = now + renewal_ms
+                lim_store(&slot[W_SEEN], 0)
+                lim_store(&slot[W_UNACKED], 0)
+                # Negative: the store has the last word once it is back.
+                lim_store(&slot[W_ENDS], <uint64_t>(-self.ends))
+                slot[W_KEEP] = <uint64_t>(renewal_ms + 1000)
+                lim_store(&slot[W_STATE], _state(now, 0))
+            said = self._count(slot)
         self.table.unlock(slot)
-        return result
+        return said
 
     def forget(self):
         """Ask the store again with the next request: someone else may have changed the count."""
@@ -508,3 +553,15 @@ cdef class QuotaWindow:
             ends = <int64_t>lim_load(&slot[W_ENDS])
             if ends > 0:
                 lim_store(&slot[W_ENDS], <uint64_t>(-ends))
+
+    def reset(self):
+        """The count in the store was removed: what it has not been told belongs to nothing any more."""
+        cdef uint64_t* slot = self.table.slot(self._k0, self._k1, &self._hint)
+        if slot == NULL or self.table.lock(slot):
+            return
+        if self._mine(slot):
+            slot[W_FLIGHT] = slot[W_FLIGHT] & FLIGHT_MASK
+            lim_store(&slot[W_UNACKED], 0)
+            if <int64_t>slot[W_ENDS] > 0:
+                lim_store(&slot[W_ENDS], <uint64_t>(-<int64_t>slot[W_ENDS]))
+        self.table.unlock(slot)

@@ -48,7 +48,15 @@ class Services:
         self.answers = Answers(self.fire)
         self.cache = KeyCache(config.preforge.sessions.max_cached, FRESH_MS)
         self.sessions = SessionLoader(self.keyspace, self.cache, self.answers)
-        self.quota = QuotaKeeper(self.store, self.answers, config.preforge.quota.report_interval)
+        self.quota = QuotaKeeper(
+            self.store,
+            limits,
+            self.answers,
+            config.preforge.quota.report_interval,
+            shared=not socket_path,
+            timeout=config.preforge.storage.command_timeout,
+        )
+        self.keyspace.on_reset = self.quota.reset
         limiter = self.store
         if config.enable_rate_limiter_storage:
             limiter = open_store(StoreSettings.from_config(config, "rate_limiter_storage", socket_path))

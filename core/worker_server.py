@@ -121,7 +121,7 @@ class WorkerServer:
             publish=services.publish,
             on_key_changed=services.sessions.changed,
             fire=services.events.fire_system,
-            flush_counts=services.quota.report,
+            unreported=services.quota.unreported,
             health=services.analytics.health_of,
             trace=self._trace,
         )

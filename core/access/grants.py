@@ -31,12 +31,15 @@ class GrantCompiler:
         not_versioned: bool,
         disable_rate_limit: bool,
         disable_quota: bool,
+        quota: Callable[[str, int], QuotaWindow],
         path_options: Any,
         whole_keys: bool = False,
     ) -> None:
-        """path_options: CompileOptions, for the patterns of allowed_urls and endpoints; whole_keys: do not shorten the
-        names of keys in logs (enable_key_logging)."""
+        """quota: the counter for a quota's name in the store and its maximum; path_options: CompileOptions, for the
+        patterns of allowed_urls and endpoints; whole_keys: do not shorten the names of keys in logs
+        (enable_key_logging)."""
         self._table = table
+        self._quota = quota
         self._api_id = api_id
         self._not_versioned = not_versioned
         self._no_rate = disable_rate_limit
@@ -59,7 +62,7 @@ class GrantCompiler:
         if rights.rate > 0 and not self._no_rate:
             rate = self._rate(rights.rate, rights.per, rights.rate_key, rights.last_updated)
         if rights.quota_max > 0 and not self._no_quota:
-            quota = QuotaWindow(self._table, f"quota:{rights.quota_key}".encode(), rights.quota_max)
+            quota = self._quota(rights.quota_key, rights.quota_max)
         endpoints: list[tuple[Pattern, bytes, RateWindow]] = []
         if not self._no_rate:
             for end in rights.endpoints:

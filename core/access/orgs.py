@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from accel.http1 import Exchange, Grant, KeyEntry, PyStep
-from accel.limits import FULL, PASS, LimitTable, QuotaWindow, RateWindow, clock_ms
+from accel.limits import FULL, PASS, LimitTable, RateWindow, clock_ms
 from core.access.answers import PROBLEM, Answers
 from core.access.quota import QuotaKeeper
 from core.access.rates import RateKeeper
@@ -85,9 +85,14 @@ class OrgKeeper:
         return self._check_quota(x, org, now)
 
     def _check_quota(self, x: Exchange, org: _Org, now: int) -> Awaitable[None] | None:
-        if org.quota is None or self._quotas.take(org.quota, now):
+        if org.quota is None:
             return None
-        return self._quota_in_store(x, org.quota)
+        said = self._quotas.take(org.quota, now)
+        if said is None:
+            return self._quota_in_store(x, org.quota)
+        if said == "over":
+            self._answers.org_quota_exceeded(x)
+        return None
 
     async def _rate_in_store(self, x: Exchange, org: _Org, window: RateWindow) -> None:
         serial = x.serial_number
@@ -178,5 +183,5 @@ class OrgKeeper:
                 limits.quota_key, limits.quota_max, limits.quota_renewal,
             ):  # fmt: skip
                 return before.quota     # with what it has counted and not yet reported
-        window = QuotaWindow(self._table, f"quota:{limits.quota_key}".encode(), limits.quota_max)
+        window = self._quotas.window(limits.quota_key, limits.quota_max)
         return Grant(KeyEntry(b"", name.encode(), None, 0), quota=window, quota_max=limits.quota_max, data=limits)

@@ -4,18 +4,33 @@ from __future__ import annotations
 
 from core.store.script import Script
 
-# KEYS: the quota. ARGV: requests to add, seconds of a period (0 and below: it never ends).
-# A key without a time to live begins a new period (tyk-core 5.5). Returns the count and the milliseconds left.
+# KEYS: the quota. ARGV: requests that were let through, requests that want to be, most in a period, seconds of a period
+# (0: it never ends). A key without a time to live begins a new period (tyk-core 5.5). Of those that want to be let
+# through as many are counted as there is room for. Returns the count, the milliseconds left, and how many these were.
 QUOTA = Script(
     """
-local count = redis.call('INCRBY', KEYS[1], ARGV[1])
-local left = redis.call('PTTL', KEYS[1])
-local renewal = tonumber(ARGV[2])
-if left < 0 and renewal > 0 then
-  redis.call('SET', KEYS[1], ARGV[1], 'PX', renewal * 1000)
-  return {tonumber(ARGV[1]), renewal * 1000}
+local count = tonumber(redis.call('GET', KEYS[1]) or '0')
+if not count or count % 1 ~= 0 then
+  return redis.error_reply('ERR the quota is not an integer')
 end
-return {count, left}
+local left = redis.call('PTTL', KEYS[1])
+local renewal = tonumber(ARGV[4]) * 1000
+if left < 0 and renewal > 0 then
+  count = 0
+end
+count = count + tonumber(ARGV[1])
+local granted = math.max(0, math.min(tonumber(ARGV[2]), tonumber(ARGV[3]) - count))
+count = count + granted
+local text = string.format('%.0f', count)
+if left < 0 and renewal > 0 then
+  left = renewal
+  redis.call('SET', KEYS[1], text, 'PX', string.format('%.0f', renewal))
+elseif left < 0 then
+  redis.call('SET', KEYS[1], text)
+elseif tonumber(ARGV[1]) + granted > 0 then
+  redis.call('SET', KEYS[1], text, 'KEEPTTL')
+end
+return {count, left, granted}
 """
 )
 

@@ -81,6 +81,7 @@ class AccessSteps:
                 not_versioned=spec.not_versioned,
                 disable_rate_limit=spec.disable_rate_limit,
                 disable_quota=spec.disable_quota,
+                quota=services.quota.window,
                 path_options=self._options,
                 whole_keys=self._whole_keys,
             )
@@ -90,7 +91,7 @@ class AccessSteps:
             if not spec.disable_rate_limit:
                 found.append(RateLimit(rates.blocked, rates.remote, always, threshold))
             if not spec.disable_quota:
-                found.append(Quota(services.quota.ask, services.quota.dirty))
+                found.append(Quota(services.quota.ask, services.answers.quota_exceeded, services.quota.dirty))
                 if services.events.monitor.keys:
                     found.append(PyStep(services.events.watch))
         if spec.api_rate is not None:

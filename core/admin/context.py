@@ -67,8 +67,9 @@ class LoadedApis:
         return known
 
 
-def nothing() -> None:
+def nothing(quota_key: str) -> int:
     """For a worker that counts nothing by itself."""
+    return 0
 
 
 async def no_trace(spec: PlanSpec, message: bytes) -> tuple[bytes, str]:
@@ -87,7 +88,8 @@ class AdminContext:
 
     request_reload: reloads all workers of the node, returns an error text or "".
     publish: tells all nodes. on_key_changed: this worker forgets what it knows of a key, by its name in the store.
-    fire: (name, meta) of an event of the gateway itself. flush_counts: reports quotas counted in this worker.
+    fire: (name, meta) of an event of the gateway itself. unreported: requests that this node
+    has counted for a quota (by its name in the store) and the store does not know yet.
     trace: plays a raw request through a definition, returns the raw response and what was logged. Raises OSError.
     health: numbers of an API for /tyk/health, None when none are kept. environ: for `env://` in definitions.
     """
@@ -101,7 +103,7 @@ class AdminContext:
     publish: Callable[[Notification], Awaitable[None]]
     on_key_changed: Callable[[str], None]
     fire: Callable[[str, dict[str, Any]], None]
-    flush_counts: Callable[[], None] = nothing
+    unreported: Callable[[str], int] = nothing
     health: Callable[[str], Awaitable[Mapping[str, float]] | None] = no_health
     trace: Callable[[PlanSpec, bytes], Awaitable[tuple[bytes, str]]] = no_trace
     environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))

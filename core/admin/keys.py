@@ -74,7 +74,6 @@ async def get(context: AdminContext, request: Request) -> Reply:
     except PolicyError:
         # The key opens nothing; what is stored is still worth a look.
         session = found.session
-    context.flush_counts()
     await _fill_in_quotas(context, session, found.name)
     session["basic_auth_data"]["password"] = ""
     return Reply(200, output(session, found.token or found.name))
@@ -95,10 +94,11 @@ async def _fill_in_quotas(context: AdminContext, session: SessionData, name: str
 async def _used(context: AdminContext, counter: str) -> int | None:
     """What a quota has counted; a counter that is no number, which lets nobody pass, says nothing here."""
     try:
-        return await context.keyspace.used(counter)
+        used = await context.keyspace.used(counter)
     except (ValueError, StoreReply) as error:
         log.warning("%s is no counter: %s", counter, error)
         return None
+    return None if used is None else used + context.unreported(counter)
 
 
 async def list_all(context: AdminContext, request: Request) -> Reply:

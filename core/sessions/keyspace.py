@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,9 +26,13 @@ class Found:
 
 
 class KeySpace:
-    """All methods raise StoreAway when the store cannot be asked, and SessionError for a session that cannot be read."""
+    """Keys of one store. on_reset: told of each quota whose count was removed.
+
+    All methods raise StoreAway when the store cannot be asked, and SessionError for a session that cannot be read.
+    """
 
     def __init__(self, store: Store, config: Any, signer: Signer) -> None:
+        self.on_reset: Callable[[str], None] = lambda quota_key: None
         self._store = store
         self._signer = signer
         self.configure(config)
@@ -95,7 +100,9 @@ class KeySpace:
         """Let every quota of a key begin anew."""
         scopes = {right["allowance_scope"] for right in session["access_rights"].values()} | {""}
         for scope in sorted(scopes):
-            await self._store.call("DEL", f"quota-{scope}-{name}" if scope else f"quota-{name}")
+            key = f"quota-{scope}-{name}" if scope else f"quota-{name}"
+            await self._store.call("DEL", key)
+            self.on_reset(key)
 
     async def used(self, quota_key: str) -> int | None:
         """What a quota has counted, None if nothing."""

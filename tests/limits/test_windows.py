@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import mmap
+import multiprocessing
 import os
 import signal
 import struct
@@ -125,6 +127,15 @@ def test_expired_owner_does_not_count_for_the_next_one() -> None:
     assert [w.take(now + 1003) for w in new] == [BLOCKED] * 64
 
 
+def answer(quota: QuotaWindow, count: int, left_ms: int, now: int) -> bool:
+    """One flight to a store that counts `count` afterwards; False if another one is under way."""
+    begun = quota.begin(now, 1000)
+    if begun is None:
+        return False
+    quota.land(begun[1], begun[0], count, left_ms, now)
+    return True
+
+
 def test_killed_process_leaves_no_lock_behind() -> None:
     table = LimitTable.create(64)
     for attempt in range(30):
@@ -133,7 +144,7 @@ def test_killed_process_leaves_no_lock_behind() -> None:
             n = 0
             while True:
                 n += 1
-                QuotaWindow(table, b"%d" % (n % 50), 100).answered(n, 1, 0, clock_ms())
+                answer(QuotaWindow(table, b"%d" % (n % 50), 100), n, 1, clock_ms())
                 RateWindow(table, b"r%d" % (n % 50), 1, 0.001).take(clock_ms())
         time.sleep(0.003 + attempt * 0.0003)
         os.kill(pid, signal.SIGKILL)
@@ -143,66 +154,149 @@ def test_killed_process_leaves_no_lock_behind() -> None:
     window = RateWindow(table, b"after", 1, 1)
     assert [window.take(later), window.take(later)] == [PASS, BLOCKED]
     quota = QuotaWindow(table, b"after", 10)
-    assert quota.answered(1, 1000, 0, later)
+    assert answer(quota, 1, 1000, later)
 
 
-def test_quota_asks_first_then_counts_alone_then_asks_near_the_end() -> None:
-    table = LimitTable.create(64)
-    quota = QuotaWindow(table, b"q", 1000)
+def test_quota_is_unknown_first_then_counted_here_and_asked_for_near_its_end() -> None:
+    quota = QuotaWindow(LimitTable.create(64), b"q", 1000)
     assert quota.try_take(100) == ASK
-    assert quota.answered(1, 60_000, 0, 100)
+    assert answer(quota, 1, 60_000, 100)
     assert (quota.used, quota.ends) == (1, 60_100)
     alone = 0
     while quota.try_take(200) == PASS:
         alone += 1
         if alone % 10 == 0:  # what the regular report to the store does
-            added, quota.pending = quota.pending, 0
-            assert quota.answered(1 + alone, 59_900, added, 200)
+            assert answer(quota, 1 + alone, 59_900, 200)
     assert 900 <= alone <= 1000 - 32
     assert quota.try_take(60_100) == ASK, "a period that is over is not known"
 
 
-def test_small_quota_is_always_asked_for() -> None:
+def test_quota_of_a_node_that_is_alone_is_decided_here_to_the_last_request() -> None:
+    quota = QuotaWindow(LimitTable.create(64), b"q", 100, True)
+    assert quota.try_take(1) == ASK
+    answer(quota, 30, 60_000, 1)
+    assert [quota.try_take(2) for _ in range(72)] == [PASS] * 70 + [BLOCKED] * 2
+    assert (quota.used, quota.unacked()) == (100, 70)
+    answer(quota, 100, 59_000, 3)
+    assert (quota.try_take(4), quota.unacked()) == (BLOCKED, 0)
+
+
+def test_small_quota_of_a_shared_store_is_always_asked_for() -> None:
     quota = QuotaWindow(LimitTable.create(64), b"q", 32)
-    quota.answered(1, 60_000, 0, 100)
+    answer(quota, 1, 60_000, 100)
     assert quota.try_take(101) == ASK
 
 
-def test_answers_that_overtake_each_other_do_not_lose_requests() -> None:
+def test_there_is_one_flight_at_a_time_which_takes_what_all_workers_counted() -> None:
     table = LimitTable.create(64)
     one, two = QuotaWindow(table, b"q", 10_000), QuotaWindow(table, b"q", 10_000)
-    one.answered(1, 60_000, 0, 0)
-    for _ in range(10):
-        assert one.try_take(1) == PASS
-    for _ in range(5):
-        assert two.try_take(1) == PASS
-    # The store added ten, then five; the second answer arrives first.
-    two.answered(16, 60_000, 5, 2)
-    one.answered(11, 60_000, 10, 2)
+    answer(one, 1, 60_000, 0)
+    assert [w.try_take(1) for w in (one, one, two)] == [PASS] * 3
+    begun = two.begin(2, 500)
+    assert begun is not None
+    added, ticket = begun
+    assert added == 3
+    assert one.begin(3, 500) is None
     assert one.try_take(3) == PASS
-    assert one.used == 17
+    two.land(ticket, added, 4, 60_000, 4)
+    assert (one.unacked(), one.try_take(5), one.used) == (1, PASS, 6)
 
 
-def test_reset_in_the_store_is_believed_after_the_next_answer() -> None:
+def test_flight_of_a_worker_that_died_is_given_up_and_what_it_took_along_is_not_lost() -> None:
     table = LimitTable.create(64)
-    quota = QuotaWindow(table, b"q", 10_000)
-    quota.answered(9000, 60_000, 0, 0)
+    one, two = QuotaWindow(table, b"q", 10_000), QuotaWindow(table, b"q", 10_000)
+    answer(one, 1, 60_000, 0)
+    one.try_take(1)
+    lost = one.begin(2, 500)
+    assert lost is not None
+    assert two.begin(501, 500) is None
+    begun = two.begin(502, 500)
+    assert begun is not None
+    assert begun[0] == 1
+    one.land(lost[1], lost[0], 2, 60_000, 503)
+    assert two.unacked() == 1, "the flight that was given up ends nothing"
+    two.land(begun[1], begun[0], 2, 60_000, 504)
+    assert (two.unacked(), two.try_take(505), two.used) == (0, PASS, 3)
+
+
+def test_flight_that_told_the_store_nothing_leaves_all_as_it_was() -> None:
+    quota = QuotaWindow(LimitTable.create(64), b"q", 10_000)
+    answer(quota, 5, 60_000, 0)
+    quota.try_take(1)
+    begun = quota.begin(2, 500)
+    assert begun is not None
+    quota.land(begun[1], begun[0], -1, 0, 3)
+    assert (quota.unacked(), quota.try_take(4), quota.used) == (1, PASS, 7)
+
+
+def test_reset_in_the_store_is_believed_and_what_was_counted_before_is_gone() -> None:
+    quota = QuotaWindow(LimitTable.create(64), b"q", 10_000)
+    answer(quota, 9000, 60_000, 0)
+    quota.try_take(1)
+    quota.reset()
+    assert (quota.try_take(1), quota.unacked()) == (ASK, 0)
+    answer(quota, 1, 60_000, 1)
+    assert (quota.try_take(2), quota.used) == (PASS, 2)
     quota.forget()
-    assert quota.try_take(1) == ASK
-    quota.answered(1, 60_000, 0, 1)
-    assert quota.try_take(2) == PASS
-    assert quota.used == 2
+    assert (quota.try_take(3), quota.unacked()) == (ASK, 1), "another change leaves what is not reported"
+
+
+def test_what_a_period_left_unreported_does_not_count_in_the_next() -> None:
+    quota = QuotaWindow(LimitTable.create(64), b"q", 10_000)
+    answer(quota, 1, 1_000, 0)
+    quota.try_take(1)
+    begun = quota.begin(1_001, 500)
+    assert begun is not None
+    assert begun[0] == 0
 
 
 def test_store_away_quota_goes_on_with_what_is_known_and_refuses_what_is_not() -> None:
     table = LimitTable.create(64)
     quota = QuotaWindow(table, b"q", 10)
-    assert quota.alone(0, 60_000) == FULL
-    quota.answered(8, 60_000, 0, 0)
+    assert quota.away(0, 60_000) == FULL
+    answer(quota, 8, 60_000, 0)
     quota.forget()
-    assert [quota.alone(1, 60_000) for _ in range(4)] == [PASS, PASS, BLOCKED, BLOCKED]
-    assert quota.pending == 2
-    assert quota.alone(60_001, 60_000) == PASS, "a new period"
+    assert [quota.away(1, 60_000) for _ in range(4)] == [PASS, PASS, BLOCKED, BLOCKED]
+    assert quota.unacked() == 2
+    assert quota.away(60_001, 60_000) == PASS, "a new period"
+    assert quota.try_take(60_002) == ASK, "the store has the last word"
     never = QuotaWindow(table, b"never", 10)
-    never.answered(10, -1, 0, 0)
-    assert never.alone(10**9, 0) == BLOCKED, "a quota that is never renewed"
+    answer(never, 10, -1, 0)
+    assert never.away(10**9, 0) == BLOCKED, "a quota that is never renewed"
+
+
+def test_quota_is_exact_whatever_workers_do_at_the_same_time() -> None:
+    """Processes that take and report as they like, against a store that is a number behind a lock."""
+    table = LimitTable.create(64)
+    most, processes = 3000, 4
+    store = mmap.mmap(-1, 4096)
+    passed = mmap.mmap(-1, 4096)
+    guard = multiprocessing.get_context("fork").Lock()
+    first = QuotaWindow(table, b"q", most, True)
+    answer(first, 0, 600_000, clock_ms())
+
+    def work(number: int) -> None:
+        quota = QuotaWindow(table, b"q", most, True)
+        count = 0
+        while True:
+            said = quota.try_take(clock_ms())
+            if said == BLOCKED:
+                break
+            count += said == PASS
+            if count % 7 == number:
+                begun = quota.begin(clock_ms(), 10_000)
+                if begun is not None:
+                    with guard:
+                        total = int.from_bytes(store[:8], "little") + begun[0]
+                        store[:8] = total.to_bytes(8, "little")
+                    quota.land(begun[1], begun[0], total, 600_000, clock_ms())
+        passed[number * 8 : number * 8 + 8] = count.to_bytes(8, "little")
+
+    children = [multiprocessing.get_context("fork").Process(target=work, args=(n,)) for n in range(processes)]
+    for child in children:
+        child.start()
+    for child in children:
+        child.join(60)
+    counts = [int.from_bytes(passed[n * 8 : n * 8 + 8], "little") for n in range(processes)]
+    assert sum(counts) == most
+    assert int.from_bytes(store[:8], "little") + first.unacked() == most
