@@ -16,7 +16,7 @@ from accel.http1 import Exchange, KeyCache
 from accel.limits import LimitTable
 from accel.shm import SharedCounters
 from core.access.answers import Answers
-from core.access.breaker import TRIPPED
+from core.access.breaker import RESET, TRIPPED
 from core.access.loader import FRESH_MS, SessionLoader
 from core.access.nodes import Nodes
 from core.access.quota import QuotaKeeper
@@ -169,7 +169,7 @@ class Services:
         """Fire the events of a circuit breaker (tyk-core C.1). what: core.access.breaker.TRIPPED or RESET."""
         self.breaker_trips += what == TRIPPED
         name, message = ("BreakerTripped", "Breaker Tripped") if what == TRIPPED else ("BreakerReset", "Breaker Reset")
-        meta = {"Message": message, "OriginatingRequest": "", "Path": path, "APIID": api_id, "CircuitEvent": what}
+        meta = {"Message": message, "OriginatingRequest": "", "Path": path, "APIID": api_id, "CircuitEvent": int(what == RESET)}
         for one in (name, "BreakerTriggered"):
             self.events.fire(api_id, Event(one, meta, time.time()))
 

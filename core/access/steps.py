@@ -105,10 +105,10 @@ class AccessSteps:
         return found
 
     def breaker(self, spec: PlanSpec, entry: EndpointSpec, data: BreakerSpec) -> Breaker:
-        """What an entry of circuit_breakers knows; it begins anew with every plan."""
-        changed = self._services.breaker_changed
-        name = f"{entry.method} {entry.path} of API {spec.api_id}"
-        return Breaker(data, name, lambda what: changed(spec.api_id, entry.path, what))
+        """What an entry of circuit_breakers does."""
+        services = self._services
+        name = f"{entry.method} {entry.path} of API {spec.api_id}, version {spec.version!r}"
+        return Breaker(data, services.limits, name, lambda what: services.breaker_changed(spec.api_id, entry.path, what))
 
     def path_window(self, spec: PlanSpec, entry: EndpointSpec, limit: Rate) -> RateWindow:
         """The counter of a rate_limit entry."""
