@@ -67,7 +67,7 @@ cdef class EndpointMatcher:
     cdef list groups                    # by number of the kind: tuple of Endpoint, or None
     cdef readonly bint gated            # there is something that `judge` looks at
     cdef readonly bint listed           # a white list is in force
-    cdef readonly bint timed            # there are hard timeouts or circuit breakers
+    cdef readonly bint timed            # there are hard timeouts
     cdef Endpoint first(self, int number, bytes method, bytes full, bytes rest, bytes bare)
     cdef Verdict look(self, bytes method, bytes full, bytes rest, bytes bare, bint looping)
     cdef int _decide(self, Verdict verdict, bytes method, bytes full, bytes rest, bytes bare, bint looping) except -1

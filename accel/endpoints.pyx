@@ -95,7 +95,7 @@ cdef class EndpointMatcher:
             groups.setdefault(endpoint.number, []).append(endpoint)
         self.groups = [tuple(groups[number]) if number in groups else None for number in range(K_COUNT)]
         self.listed = K_WHITE in groups
-        self.timed = K_HARD_TIMEOUT in groups or K_BREAKER in groups
+        self.timed = K_HARD_TIMEOUT in groups
         self.gated = any(n in groups for n in (K_MOCK, K_IGNORED, K_BLACK, K_WHITE, K_INTERNAL, K_TRACK, K_DO_NOT_TRACK))
 
     cdef Endpoint first(self, int number, bytes method, bytes full, bytes rest, bytes bare):

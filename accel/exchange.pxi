@@ -20,6 +20,7 @@ cdef class Exchange:
         self.plan = None
         self.target = self.chosen = None
         self.unlimited = False
+        self.breaker = None
         self.body = None
         self.body_parts = None
         self.trailer = None
@@ -174,6 +175,8 @@ cdef class Exchange:
                 plan.turn = (plan.turn + 1) % len(plan.targets)
         else:
             return self.fail_now(500, PROBLEM)
+        if breaker_refuses(self):
+            return 0
         self.hard_ms = plan.exchange_timeout
         if plan.matcher is not None and plan.matcher.timed:
             front = unquote_to_bytes(self.path)[:self.route_end]
@@ -414,6 +417,8 @@ cdef class Exchange:
             gw.g[G_UPSTREAM_RETRIES] += 1
             self.retried = True
             return self.target.origin.acquire(self)
+        if self.breaker is not None and kind != E_BUSY:
+            tell_breaker(self, True, False)
         if kind == E_TIMEOUT:
             self.flag = b"URT" if self.stage == X_SENT else b"UCT"
             return self.fail_now(504, TIMEOUT)
@@ -461,6 +466,8 @@ cdef class Exchange:
         if not (self.upgrade and head.connection & CONN_UPGRADE and i >= 0 and head.fields[i].value_len == 9
                 and strncasecmp(head.at(head.fields[i].value), b"websocket", 9) == 0):
             return self.up._broken(E_INVALID)
+        if self.breaker is not None:
+            tell_breaker(self, True, True)
         self.status = 101
         self.stage = X_TUNNEL
         self.up.deadline = 0
@@ -494,6 +501,8 @@ cdef class Exchange:
         self.stage = X_RESPONSE
         self.upstream_us = now_us() - self.sent_us
         self.flag = b"URS" if head.status >= 500 else None
+        if self.breaker is not None:
+            tell_breaker(self, True, head.status < 500)
         if head.nominated:
             head.drop_nominated()
         if self.ungzip and head.seen & (<uint64_t>1 << F_CONTENT_ENCODING) and head.body != BODY_NONE:
@@ -807,6 +816,8 @@ cdef class Exchange:
         cdef Plan plan = self.plan
         cdef bytes address
         cdef int at
+        if self.breaker is not None:
+            tell_breaker(self, False, False)
         if self.target is not None and self.up is None and self.target.origin.waiters:
             self.target.origin.forget(self)
         self.serial += 1
@@ -917,6 +928,7 @@ cdef class Exchange:
     def rewrite(self, bytes path not None, bytes query not None, Target target=None):
         """Send the request elsewhere: path without the listen path, percent-encoded; target: instead of the API's own."""
         self.path, self.query = path, query
+        self.req.encoded |= b"%" in path
         self.route_end = self.version_end = 0
         self.chosen = target
 

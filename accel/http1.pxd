@@ -248,6 +248,8 @@ cdef class Exchange:
     cdef int loops
     cdef int loop_limit                     # 0: the usual one
     cdef bint unlimited                     # a loop: rate limits and quotas have counted the request before
+    cdef object breaker                     # that waits for the outcome, with the ticket it gave
+    cdef int64_t ticket
     cdef Target chosen                      # by a rewrite, instead of one of the plan's
     cdef int status                         # sent to the client, 0 before
     cdef int out                            # OUT_*

@@ -83,6 +83,8 @@ cpdef enum:
     G_HOOKS_FAILED = 52
     G_HOOKS_SUPPRESSED = 53
     G_PATH_RESULTS_CLEARED = 54
+    G_BREAKER_TRIPS = 55
+    G_BREAKER_REFUSED = 56
     # bounds that were hit
     B_CONNECTIONS = 64
     B_HEAD_BYTES = 65

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
@@ -15,12 +16,14 @@ from accel.http1 import Exchange, KeyCache
 from accel.limits import LimitTable
 from accel.shm import SharedCounters
 from core.access.answers import Answers
+from core.access.breaker import RESET, TRIPPED
 from core.access.loader import FRESH_MS, SessionLoader
 from core.access.nodes import Nodes
 from core.access.quota import QuotaKeeper
 from core.access.rates import RateKeeper, RateSettings
 from core.analytics.service import Analytics
 from core.errors.messages import overrides_of, with_overrides
+from core.events.event import Event
 from core.events.hub import ApiEvents, EventHub
 from core.findings import Finding
 from core.sessions.keyspace import KeySpace
@@ -67,6 +70,7 @@ class Services:
         self.analytics = Analytics(config, records, self.keyspace, shared)
         self._own = list(dict.fromkeys((self.store, limiter)))
         self._stores = [*self._own, records]
+        self.breaker_trips = 0
         self.path_memo = VerdictMemo(config.preforge.limits.max_path_results)
         self._request_reload = request_reload
         self._listens = not config.suppress_redis_signal_reload
@@ -130,6 +134,7 @@ class Services:
             shm.G_HOOKS_SUPPRESSED: self.events.sender.suppressed,
             shm.B_EVENTS: self.events.sender.dropped,
             shm.G_PATH_RESULTS_CLEARED: self.path_memo.cleared,
+            shm.G_BREAKER_TRIPS: self.breaker_trips,
         }
 
     def gauges(self) -> dict[int, int]:
@@ -167,6 +172,14 @@ class Services:
         await self.store.publish(CHANNEL, self.signer.sign(notification))
 
     # -- events --------------------------------------------------------------------------
+
+    def breaker_changed(self, api_id: str, path: str, what: int) -> None:
+        """Fire the events of a circuit breaker (tyk-core C.1). what: core.access.breaker.TRIPPED or RESET."""
+        self.breaker_trips += what == TRIPPED
+        name, message = ("BreakerTripped", "Breaker Tripped") if what == TRIPPED else ("BreakerReset", "Breaker Reset")
+        meta = {"Message": message, "OriginatingRequest": "", "Path": path, "APIID": api_id, "CircuitEvent": int(what == RESET)}
+        for one in (name, "BreakerTriggered"):
+            self.events.fire(api_id, Event(one, meta, time.time()))
 
     def fire(self, name: str, x: Exchange, message: str, more: Mapping[str, Any]) -> None:
         """Fire an event about a request."""

@@ -39,14 +39,14 @@ PLAIN = (
     "error_templates::generator-header",
     "ignore_endpoint_case",
     "ip_lists",
-    "timeouts_breakers::hard-timeout*",
+    "timeouts_breakers",
     "url_rewrite",
 )
 STORED = (
     "auth_token",
     "error_overrides",
     "event_system",
-    "event_webhooks::[!b]*",
+    "event_webhooks",
     "gateway_api",
     "gateway_reload::[!s]*",
     "health_checks",

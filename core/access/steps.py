@@ -21,9 +21,11 @@ from accel.http1 import (
     TokenSource,
 )
 from accel.limits import RateWindow
+from core.access.breaker import Breaker
 from core.access.grants import GrantCompiler
 from core.access.loader import REFRESH_MS
 from core.access.orgs import OrgKeeper
+from core.apidef.breakers import BreakerSpec
 from core.apidef.endpoints import EndpointSpec, Rate
 from core.apidef.options import CompileOptions, compile_options
 from core.apidef.specs import AuthSpec, PlanSpec
@@ -102,6 +104,12 @@ class AccessSteps:
         if matcher is not None and matcher.has("rate_limit"):
             found.append(PathRateLimit(rates.api_blocked, rates.api_remote, always, threshold))
         return found
+
+    def breaker(self, spec: PlanSpec, entry: EndpointSpec, data: BreakerSpec) -> Breaker:
+        """What an entry of circuit_breakers does."""
+        services = self._services
+        name = f"{entry.method} {entry.path} of API {spec.api_id}, version {spec.version!r}"
+        return Breaker(data, services.limits, name, lambda what: services.breaker_changed(spec.api_id, entry.path, what))
 
     def path_window(self, spec: PlanSpec, entry: EndpointSpec, limit: Rate) -> RateWindow:
         """The counter of a rate_limit entry."""

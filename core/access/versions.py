@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from accel.endpoints import Endpoint, EndpointMatcher, Pattern, VerdictMemo
 from accel.http1 import Exchange, Expiry, GateCheck, Plan, Step, VersionCheck
+from core.apidef.breakers import BreakerSpec
 from core.apidef.endpoints import EndpointSpec, Rate, ReplySpec
 from core.apidef.rewrites import RewriteSpec
 from core.apidef.specs import PlanSpec
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 CHILD_UNKNOWN = 404     # newer style of versions (tyk-core 2.3)
 
 Failed = Callable[[Exchange, int, str], None]
-Made = Rate | RewriteSpec
+Made = Rate | RewriteSpec | BreakerSpec
 Reply = tuple[int, list[tuple[bytes, bytes]], bytes]
 
 
@@ -41,6 +42,8 @@ class PathSteps:
         def made(entry: EndpointSpec, data: Made) -> Any:
             if isinstance(data, RewriteSpec):
                 return self._rewriter(spec, data)
+            if isinstance(data, BreakerSpec):
+                return self._access.breaker(spec, entry, data)
             return self._access.path_window(spec, entry, data)
 
         wanted = [e for e in spec.endpoints if not (e.kind == "rate_limit" and spec.disable_rate_limit)]
@@ -57,7 +60,7 @@ def endpoint(entry: EndpointSpec, made: Callable[[EndpointSpec, Any], Any]) -> E
     match entry.data:
         case ReplySpec() as reply:
             data = _reply(reply)
-        case Rate() | RewriteSpec() as described:
+        case Rate() | RewriteSpec() | BreakerSpec() as described:
             data = made(entry, described)
         case float() as seconds:
             data = milliseconds(seconds)

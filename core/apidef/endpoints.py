@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from core.apidef.breakers import BreakerSpec, breaker
 from core.apidef.durations import parse_duration
 from core.apidef.edits import Notes
 from core.apidef.options import CompileOptions
@@ -45,7 +46,7 @@ class EndpointSpec:
     path: str
     pattern: str
     method: str
-    data: ReplySpec | Rate | RewriteSpec | float | None = None
+    data: ReplySpec | Rate | RewriteSpec | BreakerSpec | float | None = None
     actions: tuple[tuple[str, ReplySpec | bool | None], ...] | None = None
 
 
@@ -127,6 +128,7 @@ _KINDS = {
     "black_list": _plain,
     "white_list": _plain,
     "hard_timeouts": _timeout,
+    "circuit_breakers": breaker,
     "url_rewrites": _rewrite,
     "track_endpoints": _plain,
     "do_not_track_endpoints": _plain,

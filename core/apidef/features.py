@@ -226,7 +226,7 @@ API_FEATURES: tuple[Feature, ...] = (
 
 _CHANGING = (
     "transform transform_response transform_jq transform_jq_response"
-    " transform_headers transform_response_headers circuit_breakers virtual size_limits"
+    " transform_headers transform_response_headers virtual size_limits"
     " method_transforms validate_json validate_request go_plugin persist_graphql"
 )
 

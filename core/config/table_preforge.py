@@ -47,7 +47,7 @@ preforge.access_log.buffer_bytes | int | 1048576 | restart | used | Lines that w
 preforge.access_log.flush_interval | num | 1 | restart | used | Seconds between writes of the access log.
 preforge.sessions.max_cached | int | 10000 | swap | used | Sessions that a worker keeps; the oldest goes first.
 preforge.sessions.max_stale | num | 300 | swap | used | Seconds that a session may be used since it was read while the store is away; then 503.
-preforge.limits.max_counters | int | 65536 | restart | used | Rate limits and quotas that are counted at one time on this node; one more is refused with 503.
+preforge.limits.max_counters | int | 65536 | restart | used | Rate limits, quotas and circuit breakers (two each) that are counted at one time on this node; a limit more is refused with 503, a breaker more never opens.
 preforge.limits.max_path_results | int | 4096 | swap | used | Answers of the path lists that a worker remembers; when there are more, all are forgotten. 0 remembers none.
 preforge.quota.report_interval | num | 0.1 | restart | used | Seconds between reports to the store of requests that were counted on the node.
 """

@@ -6,7 +6,7 @@ from typing import Any
 
 from core.apidef.decode import decode
 from core.apidef.snapshot import Snapshot
-from core.events.event import KEY_EVENTS
+from core.events.event import API_EVENTS
 from core.events.handlers import HandlerReader, system_events
 from core.events.monitor import read_monitor
 from core.events.settings import EventSettings
@@ -26,5 +26,5 @@ def check_events(config: Any, file: str, snapshot: Snapshot) -> list[Finding]:
         definition = decode(entry.raw, entry.file)[0]
         if definition is not None:
             events = definition.get("event_handlers", {}).get("events")
-            reader.read(events, entry.file, FIELD, fired=KEY_EVENTS)
+            reader.read(events, entry.file, FIELD, fired=API_EVENTS)
     return reader.findings

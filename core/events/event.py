@@ -18,6 +18,8 @@ KEY_EVENTS = frozenset(
 )  # fmt: skip
 TOKEN_EVENTS = frozenset(("TokenCreated", "TokenUpdated", "TokenDeleted"))
 TRIGGER = "TriggerExceeded"
+BREAKER_EVENTS = frozenset(("BreakerTriggered", "BreakerTripped", "BreakerReset"))
+API_EVENTS = KEY_EVENTS | BREAKER_EVENTS     # what event_handlers of a definition can name
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from typing import Any
 from accel.http1 import Exchange
 from core.events.check import FIELD
 from core.events.cooldown import Cooldown
-from core.events.event import KEY_EVENTS, TRIGGER, Event
+from core.events.event import API_EVENTS, TRIGGER, Event
 from core.events.handlers import HandlerReader, Handlers, LogHandler, system_events
 from core.events.monitor import MonitorSettings, reached, read_monitor, trigger_meta
 from core.events.request import request_meta
@@ -51,7 +51,7 @@ class EventHub:
         self._system = system_events(reader, config.event_handlers, config.event_trigers_defunct, FILE)
         self.monitor = read_monitor(config.monitor, reader, FILE)
         found = {
-            api_id: reader.read(api.events, api.file, FIELD, fired=KEY_EVENTS)
+            api_id: reader.read(api.events, api.file, FIELD, fired=API_EVENTS)
             for api_id, api in apis.items()
         }
         self._apis = {api_id: handlers for api_id, handlers in found.items() if handlers}

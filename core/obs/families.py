@@ -137,4 +137,11 @@ FAMILIES = (
         "Times that a worker remembered too many answers of the path lists and forgot them.",
         "G_PATH_RESULTS_CLEARED",
     ),
+    Family("preforge_breaker_trips_total", "counter", "Times that a circuit breaker opened.", "G_BREAKER_TRIPS"),
+    Family(
+        "preforge_breaker_refused_total",
+        "counter",
+        "Requests answered with 503 because a circuit breaker was open.",
+        "G_BREAKER_REFUSED",
+    ),
 )
