@@ -25,6 +25,7 @@ cdef class Exchange:
         self.trailer = None
         self.state = None
         self.key = None
+        self.key_api = None
         self.grant = None
         self.capture = None
         self.limit_max = self.limit_left = self.limit_reset = 0

@@ -226,6 +226,7 @@ cdef class Exchange:
     cdef readonly bytes request_id
     cdef readonly object task               # of a step that waits
     cdef public KeyEntry key                # whose request it is, None before that is known and without keys
+    cdef bytes key_api                      # API that has asked for it
     cdef public Grant grant
     cdef public int64_t limit_max, limit_left, limit_reset      # X-Ratelimit-*; reset in unix seconds
     cdef public bint limits_known           # say them on answers of the gateway itself too

@@ -206,8 +206,12 @@ cdef class TokenAuth(Step):
         cdef bytes token = b""
         cdef object known
         cdef int64_t age
-        if x.ignored or x.key is not None and x.loops:
+        # A request that comes back to its API has shown its key; behind a loop another API asks for its own.
+        if x.ignored or x.key is not None and x.loops and x.key_api == x.plan.api_id:
             return GO_ON
+        x.key = None
+        x.grant = None
+        x.key_api = x.plan.api_id
         for source in self.sources:
             token = source.find(x)
             if token:
@@ -332,7 +336,7 @@ cdef class RateLimit(Step):
         if said == L_PASS:
             return GO_ON
         if said == L_FULL:
-            x.fail_now(500, PROBLEM)
+            x.fail_now(503, PROBLEM)
             return ANSWERED
         return finish_later(x, self.blocked(x, window))
 

@@ -174,7 +174,7 @@ class SessionLoader:
         except PolicyError as error:
             log.warning("a key is refused: %s", error)
             return None
-        entry = KeyEntry(token, found.name.encode(), session, loaded)
+        entry = KeyEntry(token, found.name.encode("utf-8", "surrogateescape"), session, loaded)
         entry.raw = found
         self.cache.put(key, entry)
         return entry

@@ -51,7 +51,8 @@ class KeySpace:
         """The session that a client's token stands for at an API of an organisation."""
         full = tokens.candidates(token, org, self.hash_function, self._fallback, by_name=self._by_name)
         names = [self.name_of(one) for one in full]
-        values = await self._store.mget([PREFIX + name for name in names])
+        # A client's token may be any bytes.
+        values = await self._store.mget([(PREFIX + name).encode("utf-8", "surrogateescape") for name in names])
         for one, name, raw in zip(full, names, values, strict=True):
             if raw is not None:
                 return Found(one, name, decode(raw, f"{PREFIX}{name}"))

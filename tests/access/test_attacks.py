@@ -1,0 +1,120 @@
+"""No trick with a request opens what its key does not open."""
+
+from __future__ import annotations
+
+import base64
+import json
+
+import pytest
+
+from core.sessions.murmur import digest
+from core.sessions.tokens import generate, hash_key
+from tests.access.conftest import Site
+from tests.support.gateway import wait_for
+from tests.support.keys import ORG, call, keyed, session
+from tests.support.wire import get
+
+OTHER = "deadbeefdeadbeefdeadbe01"
+HOST = "gateway.test"
+
+
+def test_key_of_one_api_does_not_stand_for_that_of_another_behind_a_loop(site: Site) -> None:
+    inner = keyed("inner", site.upstream.url, org_id=OTHER, auth={"auth_header_name": "X-Inner"})
+    gateway = site.gateway(keyed("outer", "tyk://inner/"), inner)
+    site.put(f"{ORG}master", session())
+    site.put(f"{OTHER}inside", session("inner", org_id=OTHER))
+    assert call(gateway, "/outer/x", "master").status == 401, "the inner API asks for its own key"
+    assert call(gateway, "/outer/x", "master", "X-Inner: master").status == 403
+    assert call(gateway, "/outer/x", "master", "X-Inner: inside").status == 200
+    assert len(site.upstream.seen("/x")) == 1
+
+
+def test_open_api_that_loops_to_a_keyed_one_opens_nothing(site: Site) -> None:
+    ignored = {"use_extended_paths": True, "extended_paths": {"ignored": [{"path": "/x", "method_actions": {}}]}}
+    gateway = site.gateway(
+        keyed("open", "tyk://inner/", use_keyless=True),
+        keyed("half", "tyk://inner/", version=ignored),
+        keyed("inner", site.upstream.url),
+    )
+    site.put(f"{ORG}good", session("inner"))
+    site.put(f"{ORG}half", session("half"))
+    for target in ("/open/x", "/half/x"):
+        assert call(gateway, target).status == 401
+        assert call(gateway, target, "half").status == 403
+        assert call(gateway, target, "good").status == 200
+
+
+@pytest.mark.parametrize("function", ["", "sha256"])
+def test_token_with_odd_bytes_is_an_unknown_key(site: Site, function: str) -> None:
+    auth = {"use_param": True, "param_name": "k", "use_cookie": True, "cookie_name": "c"}
+    gateway = site.gateway(
+        keyed("a", site.upstream.url, auth=auth), hash_keys=bool(function), hash_key_function=function
+    )
+    token = generate(ORG, "good", function)
+    site.put(hash_key(token, bool(function)), session("a"))
+    with gateway.connect() as client:
+        for raw in (b"\xff\xfe\xfd\xfcgood", b"good\xff", b"x" * 4000, b"* MATCH *", b"{}[]\\\"'", b"good\tgood"):
+            client.send(get("/a/x", HOST)[:-2] + b"Authorization: " + raw + b"\r\n\r\n")
+            assert client.read().status == 403, raw
+        for query in ("good%00", "%00%00%00%00", "good%0a", "%ff%fe%fd%fc", "good%20", "%67ood%2e", "%ed%a0%80abcd"):
+            assert client.send(get(f"/a/x?k={query}", HOST)).read().status == 403, query
+        for cookie in ("c=go%6fd", 'c="go"od', "c=bad; c=good", "C=good; c=badd"):
+            assert client.send(get("/a/x", HOST, f"Cookie: {cookie}")).read().status in {401, 403}, cookie
+        assert client.send(get("/a/x?k=good", HOST)).read().status == 200
+    assert len(site.upstream.seen("/x")) + len(site.upstream.seen("/x?k=good")) <= 1
+
+
+def test_hash_of_a_key_is_no_key(site: Site) -> None:
+    gateway = site.gateway(keyed("a", site.upstream.url), hash_keys=True, hash_key_function="sha256")
+    token = base64.b64encode(json.dumps({"org": ORG, "id": "key1", "h": "sha256"}, separators=(",", ":")).encode()).decode()
+    name = digest("sha256", token.encode())
+    site.put(name, session("a"))
+    assert call(gateway, "/a/x", token).status == 200
+    for odd in (
+        {"org": ORG, "id": "key1", "h": "murmur32"}, {"org": ORG, "id": "key1", "h": None}, {"org": ORG, "id": ["key1"]},
+        {"org": {"a": 1}, "id": "key1", "h": "sha256"}, [], {"org": ORG, "id": name, "h": "sha256"}, {"h": "sha256" * 500},
+    ):  # fmt: skip
+        assert call(gateway, "/a/x", base64.b64encode(json.dumps(odd).encode()).decode()).status == 403, odd
+    assert call(gateway, "/a/x", name).status == 403
+    assert call(gateway, "/a/x", f"apikey-{name}").status == 403
+
+
+def test_requests_on_one_connection_do_not_see_each_others_keys(site: Site) -> None:
+    gateway = site.gateway(keyed("a", site.upstream.url), keyed("b", site.upstream.url))
+    site.put(f"{ORG}alice", session("a"))
+    site.put(f"{ORG}bobby", session("b"))
+    requests = [
+        get("/a/x", HOST, "Authorization: alice"), get("/a/x", HOST), get("/b/x", HOST, "Authorization: alice"),
+        get("/b/x", HOST, "Authorization: bobby"), get("/b/x", HOST), get("/a/x", HOST, "Authorization: bobby"),
+    ]  # fmt: skip
+    expected = [200, 401, 403, 200, 401, 403]
+    with gateway.connect() as client:
+        for _ in range(3):      # first each key is looked up, then it is known
+            client.send(b"".join(requests))
+            assert [client.read().status for _ in requests] == expected
+
+
+def test_client_that_goes_away_while_its_key_is_looked_up_leaves_nothing_behind(site: Site) -> None:
+    gateway = site.gateway(keyed("a", site.upstream.url), preforge={"workers": 1})
+    site.put(f"{ORG}alice", session("a"))
+    site.store.pause()
+    try:
+        for number in range(200):
+            with gateway.connect() as client:
+                client.send(get("/a/x", HOST, f"Authorization: {'alice' if number % 2 else f'nobody{number}'}"))
+    finally:
+        site.store.resume()
+    wait_for(lambda: gateway.metrics()["preforge_store_waiting"] == 0, "all commands are answered")
+    assert call(gateway, "/a/x", "alice").status == 200
+    assert call(gateway, "/a/x", "nobody").status == 403
+    wait_for(lambda: gateway.metrics()["preforge_active_requests"] <= 1, "no request is left")
+    assert "Traceback" not in gateway.log() and "never awaited" not in gateway.log()
+
+
+def test_url_right_is_not_stretched_by_dots_in_the_path(site: Site) -> None:
+    rights = {"a": {"api_id": "a", "versions": ["Default"], "allowed_urls": [{"url": "/open/", "methods": ["GET"]}]}}
+    site.put(f"{ORG}mykey", session(access_rights=rights))
+    gateway = site.gateway(keyed("a", site.upstream.url), http_server_options={"skip_url_cleaning": True})
+    assert call(gateway, "/a/open/x", "mykey").status == 200
+    for path in ("/a/open/../secret", "/a/open/%2e%2e/secret", "/a/open//../../secret", "/a/open/..%2fsecret"):
+        assert call(gateway, path, "mykey").status == 403, path
