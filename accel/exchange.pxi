@@ -944,6 +944,11 @@ cdef class Exchange:
         """Answer the request. headers: (name, value) bytes pairs. Raises ValueError for bytes that are not allowed."""
         self.send(status, list(headers), body)
 
+    def cannot_count(self):
+        """Refuse a request whose limit cannot be checked because no counter is free (preforge.limits.max_counters)."""
+        self.gw.g[B_COUNTERS] += 1
+        self.fail_now(503, PROBLEM)
+
     def fail(self, int status, str message not None):
         """Answer with the error page for a status."""
         self.fail_now(status, message)

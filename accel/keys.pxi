@@ -336,7 +336,7 @@ cdef class RateLimit(Step):
         if said == L_PASS:
             return GO_ON
         if said == L_FULL:
-            x.fail_now(503, PROBLEM)
+            x.cannot_count()
             return ANSWERED
         return finish_later(x, self.blocked(x, window))
 

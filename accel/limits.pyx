@@ -90,6 +90,7 @@ cdef uint64_t BUSY = <uint64_t>-1
 cdef uint64_t COUNT_MASK = (<uint64_t>1 << COUNT_BITS) - 1
 cdef uint64_t START_MASK = (<uint64_t>1 << 40) - 1
 cdef int64_t FOREVER = <int64_t>1 << 62
+cdef int64_t MOST_PER = <int64_t>1 << 52
 cdef int64_t KEEP_FOREVER = <int64_t>86400000   # a period without an end: a day after its last use
 cdef int64_t LEAST_MARGIN = 32
 cdef int64_t MOST_COUNT = <int64_t>COUNT_MASK - 1
@@ -332,7 +333,7 @@ cdef class RateWindow:
         self.table = table
         self.store_key = store_key
         self.rate = rate
-        self.per = max(1, <int64_t>(per * 1000))
+        self.per = <int64_t>min(max(1.0, per * 1000), <double>MOST_PER)
         self._k0, self._k1 = _key_words(key)
         self._hint = -1
 
@@ -341,12 +342,13 @@ cdef class RateWindow:
         cdef uint64_t* slot
         cdef uint64_t state, fresh
         cdef int64_t start, count, most
+        cdef double share
         cdef int tries = 0
         if self.rate <= 0:
             return L_PASS
-        most = <int64_t>(self.rate / self.table.node_count())
-        if most > MOST_COUNT:
-            most = MOST_COUNT
+        share = self.rate / self.table.node_count()
+        # A rate that is too small to be shared lets one request through on each node (tyk-core 5.6, min token value).
+        most = 1 if share < 1 else MOST_COUNT if share > MOST_COUNT else <int64_t>share
         while True:
             slot = self.table.slot(self._k0, self._k1, &self._hint)
             if slot == NULL:

@@ -104,6 +104,7 @@ cpdef enum:
     B_RECORDS = 82                  # analytics records dropped
     B_API_ROWS = 81                 # counted by SharedCounters.row_for(), in the header
     B_EVENTS = 83
+    B_COUNTERS = 84                 # no counter was free for a rate limit or quota
     # messages that were refused
     R_BAD_REQUEST = 96              # 400
     R_NOT_IMPLEMENTED = 97          # 501

@@ -123,7 +123,3 @@ class Answers:
             [(b"Content-Type", b"application/json"), (b"Retry-After", b"1")],
             b'{\n    "error": "%s"\n}' % STORE_AWAY.encode(),
         )
-
-    def cannot_count(self, x: Exchange) -> None:
-        """No counter is free (preforge.limits.max_counters): a limit that cannot be checked refuses."""
-        x.fail(503, PROBLEM)

@@ -77,7 +77,7 @@ class OrgKeeper:
                 return self._rate_in_store(x, org, org.rate)
             said = org.rate.take(now)
             if said == FULL:
-                self._answers.cannot_count(x)
+                x.cannot_count()
                 return None
             if said != PASS:
                 self._answers.org_rate_limited(x)
@@ -109,7 +109,7 @@ class OrgKeeper:
         if said == "over":
             self._answers.org_quota_exceeded(x)
         elif said == "full":
-            self._answers.cannot_count(x)
+            x.cannot_count()
         else:
             self._answers.store_away(x)
 

@@ -73,7 +73,7 @@ class QuotaKeeper:
             if not x.waits(serial):
                 return
             if not known:
-                self._answers.cannot_count(x)
+                x.cannot_count()
             elif quota.used > quota.max:
                 self._answers.quota_exceeded(x)
             else:

@@ -138,24 +138,30 @@ class RateKeeper:
         getattr(self, f"_{self._algorithm()}")(window, decided, failed)
 
     async def _poll(self, x: Exchange, window: RateWindow, serial: int) -> None:
-        """Throttling with a limit in the store: look without counting until there is room."""
+        """Throttling with a limit in the store: take a place when there is one."""
         grant = x.grant
         self.waited += 1
         for _ in range(grant.throttle_retries if grant is not None else 0):
             await asyncio.sleep(grant.throttle_interval if grant is not None else 1)
             if not x.waits(serial):
                 return
-            arguments = [*_window(window), 1]
             try:
-                count = await self._store.script(ROLLING, [str(window.store_key)], arguments)
+                passes = await self._place(window)
             except StoreError:
                 break
-            if count <= window.rate - 1:
-                if x.waits(serial):
-                    x.resume(serial)
+            if passes:
+                x.resume(serial)
                 return
         if x.waits(serial):
             self._answers.rate_limited(x)
+
+    async def _place(self, window: RateWindow) -> bool:
+        """Count a request that waits, if there is room: all that wait look at once, and each must see the others."""
+        most = _most(window)
+        if self._algorithm() == "fixed":
+            key, _ = _aligned(window)
+            return bool(await self._store.script(FIXED, [key], [window.per]) <= most)
+        return bool(await self._store.script(ROLLING, [str(window.store_key)], [*_window(window), most]) < most)
 
     def _without_store(
         self, x: Exchange, window: RateWindow, serial: int, error: StoreError, refuse: Callable[[Exchange], None]
@@ -171,7 +177,7 @@ class RateKeeper:
     def _rolling(
         self, window: RateWindow, decided: Callable[[bool, int, int], None], failed: Callable[[StoreError], None]
     ) -> None:
-        rate, per = int(window.rate), window.per
+        rate, per = _most(window), window.per
 
         def counted(reply: Any) -> None:
             if isinstance(reply, StoreError):
@@ -179,7 +185,7 @@ class RateKeeper:
             else:
                 decided(reply <= rate - 1, rate - reply - 1, clock_ms() + per)
 
-        self._store.send_script(counted, ROLLING, [str(window.store_key)], [*_window(window), 0])
+        self._store.send_script(counted, ROLLING, [str(window.store_key)], [*_window(window), -1])
 
     def _sentinel(
         self, window: RateWindow, decided: Callable[[bool, int, int], None], failed: Callable[[StoreError], None]
@@ -196,8 +202,8 @@ class RateKeeper:
         self._store.send(seen, "PTTL", mark)
         # Off the request's way, as in Tyk: one or more requests pass before the mark is set. Log and mark have slots of
         # their own in a cluster, so no script may touch both.
-        arguments = [*_window(window), 0]
-        overflows = int(window.rate) - 2
+        arguments = [*_window(window), -1]
+        overflows = _most(window) - 2
 
         def logged(reply: Any) -> None:
             if not isinstance(reply, StoreError) and reply > overflows:
@@ -208,10 +214,8 @@ class RateKeeper:
     def _fixed(
         self, window: RateWindow, decided: Callable[[bool, int, int], None], failed: Callable[[StoreError], None]
     ) -> None:
-        now = int(time.time() * 1000)
-        number = now // window.per
-        left_ms = (number + 1) * window.per - now
-        rate = int(window.rate)
+        key, left_ms = _aligned(window)
+        rate = _most(window)
 
         def counted(reply: Any) -> None:
             if isinstance(reply, StoreError):
@@ -219,13 +223,25 @@ class RateKeeper:
             else:
                 decided(reply <= rate, rate - reply, clock_ms() + left_ms)
 
-        self._store.send_script(counted, FIXED, [f"{window.store_key}-{number}"], [window.per])
+        self._store.send_script(counted, FIXED, [key], [window.per])
 
 
 def _ignore(_: Any) -> None:
     """The mark of a sentinel decides about later requests; an error shows in the store's counters."""
 
 
+def _aligned(window: RateWindow) -> tuple[str, int]:
+    """The counter of the fixed window that runs now, and the milliseconds until its end."""
+    now = int(time.time() * 1000)
+    number = now // window.per
+    return f"{window.store_key}-{number}", (number + 1) * window.per - now
+
+
+def _most(window: RateWindow) -> int:
+    """Requests in a window: at least one, however small the rate is (tyk-core 5.6, min token value)."""
+    return max(1, int(window.rate))
+
+
 def _window(window: RateWindow) -> list[int]:
     """Now, the length in nanoseconds and in seconds, and how many entries decide."""
-    return [time.time_ns(), window.per * 1_000_000, max(1, -(-window.per // 1000)), max(2, int(window.rate) * 2)]
+    return [time.time_ns(), window.per * 1_000_000, max(1, -(-window.per // 1000)), max(2, _most(window) * 2)]

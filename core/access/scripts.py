@@ -20,15 +20,17 @@ return {count, left}
 )
 
 # KEYS: the log of a window. ARGV: now in nanoseconds, length of the window in nanoseconds, the same in whole seconds,
-# most entries that are kept, 1 to count only. Returns the requests that were in the window before this one.
+# most entries that are kept, the requests from which on this one is not logged (below 0: it always is). Returns the
+# requests that were in the window before this one.
 # Tyk logs blocked requests too, so a client that hammers stays blocked (tyk-core 5.6); the log is cut at its newest
-# entries, which decides nothing and bounds it.
+# entries, which decides nothing and bounds it. One that waits for a place has been logged when it came.
 ROLLING = Script(
     """
 local from = string.format('%.0f', tonumber(ARGV[1]) - tonumber(ARGV[2]))
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', from)
 local count = redis.call('ZCARD', KEYS[1])
-if ARGV[5] ~= '1' then
+local most = tonumber(ARGV[5])
+if most < 0 or count < most then
   redis.call('ZADD', KEYS[1], ARGV[1], ARGV[1])
   if count >= tonumber(ARGV[4]) then
     redis.call('ZREMRANGEBYRANK', KEYS[1], 0, -tonumber(ARGV[4]) - 1)

@@ -70,10 +70,11 @@ def test_hash_of_a_key_is_no_key(site: Site) -> None:
     name = digest("sha256", token.encode())
     site.put(name, session("a"))
     assert call(gateway, "/a/x", token).status == 200
-    for odd in (
+    odds: list[object] = [
         {"org": ORG, "id": "key1", "h": "murmur32"}, {"org": ORG, "id": "key1", "h": None}, {"org": ORG, "id": ["key1"]},
         {"org": {"a": 1}, "id": "key1", "h": "sha256"}, [], {"org": ORG, "id": name, "h": "sha256"}, {"h": "sha256" * 500},
-    ):  # fmt: skip
+    ]  # fmt: skip
+    for odd in odds:
         assert call(gateway, "/a/x", base64.b64encode(json.dumps(odd).encode()).decode()).status == 403, odd
     assert call(gateway, "/a/x", name).status == 403
     assert call(gateway, "/a/x", f"apikey-{name}").status == 403
