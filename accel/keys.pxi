@@ -419,7 +419,8 @@ cdef class Quota(Step):
             note_quota(x, quota)
             return GO_ON
         if quota.take(x.started_us // 1000) == L_PASS:
-            if quota.pending == 1:
+            if not quota.listed:
+                quota.listed = True
                 self.dirty.append(grant)
             note_quota(x, quota)
             return GO_ON

@@ -11,13 +11,18 @@ A slot (eight words, one cache line):
     4     quota: what the store said last
     5     quota: counted here and not yet known to the store (signed)
     6     quota: end of the period, ms of the monotonic clock; 0 unknown, negative: ask the store again
-    7     not used
+    7     quota: number of the period; no other slot or period has the same
 
 Who may write. Words 2 and 5 change by atomic operations of any worker at any time. The others change under one of the
 table's mutexes: quota words under that of their slot, keys under that of all claims. The mutexes are robust, so a
 worker that is killed while it holds one leaves it to the next, which cleans up. A slot changes its owner only when its
-time is over: word 2 is set to BUSY by compare-and-swap, the key is taken away, word 2 gets a new start, the key is written. A worker that still counts for the old owner loses its own
-compare-and-swap, because no two owners ever see the same word 2.
+time is over: word 2 is set to BUSY by compare-and-swap, the key is taken away, word 2 gets a new start, the key is
+written. A worker that still counts for the old owner loses its own compare-and-swap, because no two owners ever see the
+same word 2.
+
+A worker that dies takes what it has not reported with it: word 5 keeps it until the period is over, so this node goes on
+counting it. A new period has another number and begins with an empty word 5, and what a worker still holds of an older
+one is void.
 """
 
 cimport cython
@@ -46,6 +51,7 @@ cdef class LimitTable:
     cdef int lock_claims(self) noexcept nogil
     cdef void repair(self) noexcept nogil
     cdef int node_count(self) noexcept nogil
+    cdef uint64_t new_period(self) noexcept nogil
 
 
 @cython.final
@@ -68,7 +74,11 @@ cdef class QuotaWindow:
     cdef readonly int64_t used      # after the last take, as far as it is known
     cdef readonly int64_t ends      # of the period, ms of the monotonic clock
     cdef public int64_t pending     # counted by this worker and not yet sent to the store
+    cdef public bint listed         # whoever reports `pending` knows of it
+    cdef uint64_t _period           # that `pending` belongs to
     cdef uint64_t _k0, _k1
     cdef int _hint
+    cdef void _follow(self, uint64_t* slot) noexcept
+    cdef void _renew(self, uint64_t* slot) noexcept
     cdef int take(self, int64_t now) except -1
     cdef int64_t _margin(self, int64_t unacked) noexcept

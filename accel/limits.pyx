@@ -71,6 +71,7 @@ cdef enum:
     W_SEEN = 4
     W_UNACKED = 5
     W_ENDS = 6
+    W_PERIOD = 7
     LOCKS = 64
     LOCK_BYTES = 64             # one cache line each
     GROUP = 8                   # slots that are looked at together
@@ -81,11 +82,12 @@ cdef enum:
     H_SLOTS = 2
     H_FULL = 3
     H_NODES = 4
+    H_PERIODS = 5
     CLAIMS = LOCKS              # the mutex of whoever gives a slot to another key
     HEADER = 8192               # header words, then the mutexes
 
 cdef uint64_t MAGIC = 0x5052_4546_4c49_4d54     # "PREFLIMT"
-cdef uint64_t VERSION = 1
+cdef uint64_t VERSION = 2
 cdef uint64_t BUSY = <uint64_t>-1
 cdef uint64_t COUNT_MASK = (<uint64_t>1 << COUNT_BITS) - 1
 cdef uint64_t START_MASK = (<uint64_t>1 << 40) - 1
@@ -93,6 +95,7 @@ cdef int64_t FOREVER = <int64_t>1 << 62
 cdef int64_t MOST_PER = <int64_t>1 << 52
 cdef int64_t KEEP_FOREVER = <int64_t>86400000   # a period without an end: a day after its last use
 cdef int64_t LEAST_MARGIN = 32
+cdef int64_t OLD = 1000         # ms after which another node's requests may make an answer of the store worthless
 cdef int64_t MOST_COUNT = <int64_t>COUNT_MASK - 1
 
 MAX_SLOTS = 1 << 24
@@ -225,6 +228,9 @@ cdef class LimitTable:
         cdef int found = <int>lim_load(&(<uint64_t*>self._base)[H_NODES])
         return found if found else 1
 
+    cdef uint64_t new_period(self) noexcept nogil:
+        return lim_add(&(<uint64_t*>self._base)[H_PERIODS], 1)
+
     cdef int lock_claims(self) noexcept nogil:
         """Take the mutex of claims; slots that a dead process left in the middle of a claim are free again."""
         cdef int got = lim_mutex_lock(self._base + 64 + CLAIMS * LOCK_BYTES)
@@ -290,6 +296,7 @@ cdef class LimitTable:
                 lim_store(&slot[W_K1], 0)
                 slot[W_KEEP] = <uint64_t>keep
                 slot[W_SEEN] = slot[W_ENDS] = 0
+                lim_store(&slot[W_PERIOD], self.new_period())
                 lim_store(&slot[W_UNACKED], 0)
                 lim_store(&slot[W_K1], k1)
                 lim_store(&slot[W_STATE], _state(now, 0))
@@ -396,10 +403,11 @@ cdef class RateWindow:
 cdef class QuotaWindow:
     """A quota whose count is the store's; far from its end it is counted here and told to the store in batches.
 
-    `take` answers PASS (counted; `pending` grew), BLOCKED, or ASK: the caller then asks the store to add
-    `pending + 1` and hands the answer to `answered`. It asks when the period is over or unknown, and when what is
-    left is within the margin: 32, a 64th of the quota, or twice what is under way in all nodes, whichever is most.
-    So a request is let through unasked only where many are left, and the last ones are counted one by one.
+    `take` answers PASS (counted; `pending` grew), BLOCKED, or ASK: the caller then asks the store to add one and what
+    `hand_over` gives, and hands the answer to `answered`, or the number back to `give_back`. It asks when the period is
+    over or unknown, when other nodes may have counted since the last answer, and when what is left is within the margin:
+    32, a 64th of the quota, or twice what is under way in all nodes, whichever is most. So a request is let through
+    unasked only where many are left, and the last ones are counted one by one.
     """
 
     def __init__(self, LimitTable table not None, bytes key not None, int64_t max):
@@ -415,6 +423,20 @@ cdef class QuotaWindow:
             margin = LEAST_MARGIN
         return margin if margin > under_way else under_way
 
+    cdef void _follow(self, uint64_t* slot) noexcept:
+        """Forget what was counted in a period that is over: it concerns nobody any more."""
+        cdef uint64_t period = lim_load(&slot[W_PERIOD])
+        if period != self._period:
+            self.pending = 0
+            self._period = period
+
+    cdef void _renew(self, uint64_t* slot) noexcept:
+        """Begin a period. Under the lock; a request that is counted at this moment stays in one of the two."""
+        cdef int64_t before = <int64_t>lim_load(&slot[W_UNACKED])
+        lim_store(&slot[W_PERIOD], self.table.new_period())
+        lim_add(&slot[W_UNACKED], -before)
+        self._follow(slot)
+
     cdef int take(self, int64_t now) except -1:
         cdef uint64_t* slot = self.table.slot(self._k0, self._k1, &self._hint)
         cdef int64_t used, unacked
@@ -423,6 +445,9 @@ cdef class QuotaWindow:
         self.ends = <int64_t>lim_load(&slot[W_ENDS])
         if now >= self.ends:
             return L_ASK
+        if now - _start(lim_load(&slot[W_STATE])) > OLD and self.table.node_count() > 1:
+            return L_ASK
+        self._follow(slot)
         unacked = <int64_t>lim_load(&slot[W_UNACKED])
         used = <int64_t>lim_load(&slot[W_SEEN]) + unacked
         if self.max - used <= self._margin(unacked):
@@ -435,11 +460,36 @@ cdef class QuotaWindow:
         """Count a request at `now` ms of the monotonic clock if it need not be asked for: PASS or ASK."""
         return self.take(now)
 
-    def answered(self, int64_t count, int64_t left_ms, int64_t added, int64_t now):
-        """The store has added `added` of this worker's `pending` (and the asking request) and counts `count` now.
+    def hand_over(self, int64_t now):
+        """(what this worker has counted and the store does not know, number of its period); the caller tells it.
 
-        left_ms: until the end of the period, below 0 if it has none. Then `used` is what the verdict goes by.
-        Returns False if the counter found no place in the table.
+        Nothing of a period that is over at `now`.
+        """
+        cdef uint64_t* slot = self.table.slot(self._k0, self._k1, &self._hint)
+        cdef int64_t ends, added
+        if slot == NULL:
+            self.pending = 0
+            return 0, 0
+        self._follow(slot)
+        ends = <int64_t>lim_load(&slot[W_ENDS])
+        if now >= (-ends if ends < 0 else ends):
+            self.pending = 0
+        added, self.pending = self.pending, 0
+        return added, self._period
+
+    def give_back(self, int64_t added, uint64_t period):
+        """Take what the store could not be told."""
+        cdef uint64_t* slot = self.table.slot(self._k0, self._k1, &self._hint)
+        if slot != NULL:
+            self._follow(slot)
+            if period == self._period:
+                self.pending += added
+
+    def answered(self, int64_t count, int64_t left_ms, int64_t added, int64_t now, uint64_t period=0):
+        """The store has added `added`, which was counted here (and the asking request), and counts `count` now.
+
+        left_ms: until the end of the period, below 0 if it has none; period: that `added` belongs to, 0: the last one.
+        Then `used` is what the verdict goes by. Returns False if the counter found no place in the table.
         """
         cdef uint64_t* slot = self.table.slot(self._k0, self._k1, &self._hint)
         cdef int64_t keep = left_ms if left_ms >= 0 else KEEP_FOREVER
@@ -449,15 +499,20 @@ cdef class QuotaWindow:
             slot = self.table.claim(self._k0, self._k1, now, keep + 1000, &self._hint)
             if slot == NULL:
                 return False
-            if added:
-                lim_add(&slot[W_UNACKED], added)
         if self.table.lock(slot):
             return False
         if slot[W_K0] == self._k0 and slot[W_K1] == self._k1:
+            self._follow(slot)
             before = <int64_t>slot[W_ENDS]
             if before < 0:
                 before = -before
             seen = <int64_t>slot[W_SEEN]
+            if period and period != self._period:
+                added = 0
+            # A late answer seems to move the end too, but does not count less.
+            if before and (now >= before or (ends > before + 1000 and count < seen)):
+                self._renew(slot)
+                seen = added = 0
             # Answers may overtake each other: a lower count is believed only when it cannot be an older one.
             if count > seen or seen - count > <int64_t>lim_load(&slot[W_UNACKED]) or ends > before + 1000:
                 lim_store(&slot[W_SEEN], <uint64_t>count)
@@ -487,10 +542,11 @@ cdef class QuotaWindow:
         if now >= self.ends and renewal_ms > 0:
             self.ends = now + renewal_ms
             lim_store(&slot[W_SEEN], 0)
-            lim_store(&slot[W_UNACKED], 0)
+            self._renew(slot)
             lim_store(&slot[W_ENDS], <uint64_t>self.ends)
             slot[W_KEEP] = <uint64_t>(renewal_ms + 1000)
             lim_store(&slot[W_STATE], _state(now, 0))
+        self._follow(slot)
         self.used = <int64_t>slot[W_SEEN] + <int64_t>lim_load(&slot[W_UNACKED])
         result = L_BLOCKED
         if self.used < self.max:

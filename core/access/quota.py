@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from collections.abc import Callable
 from typing import Any, Literal
 
 from accel.http1 import Exchange, Grant
-from accel.limits import PASS, clock_ms
+from accel.limits import BLOCKED, PASS, clock_ms
 from core.access.answers import Answers
-from core.access.grants import Limits
 from core.access.scripts import QUOTA
 from core.store.client import Store
+from core.store.connection import settle
 from core.store.errors import StoreAway, StoreError
 
 log = logging.getLogger("preforge.access")
@@ -54,109 +55,107 @@ class QuotaKeeper:
 
     def ask(self, x: Exchange, grant: Grant) -> None:
         """Count one request in the store; later let it go on, or answer it."""
-        quota = grant.quota
-        limits: Limits = grant.data
-        if quota is None:
-            raise ValueError("a grant without a quota has nothing to ask for")
-        added, quota.pending = quota.pending, 0
         serial = x.serial_number
-        self.asked += 1
 
-        def counted(reply: Any) -> None:
-            now = clock_ms()
-            if isinstance(reply, StoreError):
-                quota.pending += added
-                self._without_store(x, serial, grant, reply, now)
-                return
-            count, left = reply
-            known = quota.answered(count, left, added, now)
+        def decided(verdict: Verdict) -> None:
             if not x.waits(serial):
                 return
-            if not known:
-                x.cannot_count()
-            elif quota.used > quota.max:
-                self._answers.quota_exceeded(x)
-            else:
+            if verdict == "pass":
                 x.note_quota()
                 x.resume(serial)
+            elif verdict == "over":
+                self._answers.quota_exceeded(x)
+            elif verdict == "full":
+                x.cannot_count()
+            else:
+                self._answers.store_away(x)
 
-        self._store.send_script(counted, QUOTA, [limits.quota_key], [added + 1, _renewal(grant)])
+        self._ask(grant, decided)
 
     def take(self, grant: Grant, now: int) -> bool:
         """Count one request on this node if that is enough; False: ask with count(). now: monotonic milliseconds."""
         quota = grant.quota
         if quota is None or quota.try_take(now) != PASS:
             return False
-        if quota.pending == 1:
-            self.dirty.append(grant)
+        self._list(grant)
         return True
 
     async def count(self, grant: Grant) -> Verdict:
         """Count one request in the store; a count that this node knows goes on while the store is away."""
+        found: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
+        self._ask(grant, functools.partial(settle, found))
+        return await found
+
+    def _ask(self, grant: Grant, decided: Callable[[Verdict], None]) -> None:
+        """decided: called later, once, also when the request has ended meanwhile."""
         quota = grant.quota
         if quota is None:
             raise ValueError("a grant without a quota has nothing to ask for")
-        added, quota.pending = quota.pending, 0
+        added, period = quota.hand_over(clock_ms())
         self.asked += 1
-        try:
-            count, left = await self._store.script(QUOTA, [grant.data.quota_key], [added + 1, _renewal(grant)])
-        except StoreError as error:
-            quota.pending += added
-            if not isinstance(error, StoreAway):
-                log.error("a quota cannot be counted: %s", error)
-            self.alone += 1
-            if quota.alone(clock_ms(), _renewal(grant) * 1000) == PASS:
-                self.dirty.append(grant)
-                return "pass"
-            return "over" if quota.used >= quota.max and quota.ends else "away"
-        if not quota.answered(count, left, added, clock_ms()):
-            return "full"
-        return "over" if quota.used > quota.max else "pass"
 
-    def _without_store(self, x: Exchange, serial: int, grant: Grant, error: StoreError, now: int) -> None:
+        def counted(reply: Any) -> None:
+            if isinstance(reply, StoreError):
+                quota.give_back(added, period)
+                decided(self._without_store(grant, reply))
+            elif not quota.answered(reply[0], reply[1], added, clock_ms(), period):
+                decided("full")
+            else:
+                decided("over" if quota.used > quota.max else "pass")
+
+        self._store.send_script(counted, QUOTA, [grant.data.quota_key], [added + 1, _renewal(grant)])
+
+    def _without_store(self, grant: Grant, error: StoreError) -> Verdict:
         """A key whose count this node knows goes on with that; nothing else passes."""
         if not isinstance(error, StoreAway):
-            log.error("quota of API %s: %s", x.plan.api_id.decode(), error)
+            log.error("a quota cannot be counted: %s", error)
         quota = grant.quota
-        if not x.waits(serial) or quota is None:
-            return
+        if quota is None:
+            return "away"
         self.alone += 1
-        said = quota.alone(now, _renewal(grant) * 1000)
+        said = quota.alone(clock_ms(), _renewal(grant) * 1000)
+        self._list(grant)
         if said == PASS:
+            return "pass"
+        return "over" if said == BLOCKED else "away"
+
+    def _list(self, grant: Grant) -> None:
+        """Report what this grant has counted with the next batch."""
+        quota = grant.quota
+        if quota is not None and quota.pending and not quota.listed:
+            quota.listed = True
             self.dirty.append(grant)
-            x.note_quota()
-            x.resume(serial)
-        elif quota.used >= quota.max and quota.ends:
-            self._answers.quota_exceeded(x)
-        else:
-            self._answers.store_away(x)
 
     def report(self) -> None:
         """Tell the store what was counted without it."""
         if not self.dirty:
             return
+        now = clock_ms()
         grants, self.dirty[:] = list(self.dirty), []
         for grant in grants:
             quota = grant.quota
-            if quota is None or not quota.pending:
+            if quota is None:
                 continue
-            added, quota.pending = quota.pending, 0
+            quota.listed = False
+            added, period = quota.hand_over(now)
+            if not added:
+                continue
             self._in_flight += 1
             self.reported += added
-            callback = self._reporter(grant, added)
+            callback = self._reporter(grant, added, period)
             self._store.send_script(callback, QUOTA, [grant.data.quota_key], [added, _renewal(grant)])
 
-    def _reporter(self, grant: Grant, added: int) -> Callable[[Any], None]:
+    def _reporter(self, grant: Grant, added: int, period: int) -> Callable[[Any], None]:
         def counted(reply: Any) -> None:
             self._in_flight -= 1
             quota = grant.quota
             if quota is None:
                 return
             if isinstance(reply, StoreError):
-                quota.pending += added
-                self.dirty.append(grant)
+                quota.give_back(added, period)
+                self._list(grant)
             else:
-                quota.answered(reply[0], reply[1], added, clock_ms())
+                quota.answered(reply[0], reply[1], added, clock_ms(), period)
 
         return counted
 

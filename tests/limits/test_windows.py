@@ -206,3 +206,72 @@ def test_store_away_quota_goes_on_with_what_is_known_and_refuses_what_is_not() -
     never = QuotaWindow(table, b"never", 10)
     never.answered(10, -1, 0, 0)
     assert never.alone(10**9, 0) == BLOCKED, "a quota that is never renewed"
+
+
+def test_worker_that_dies_with_unreported_requests_takes_nothing_from_the_next_period() -> None:
+    table = LimitTable.create(64)
+    dead, alive = QuotaWindow(table, b"q", 1000), QuotaWindow(table, b"q", 1000)
+    dead.answered(1, 60_000, 0, 0)
+    assert [dead.try_take(1) for _ in range(50)] == [PASS] * 50
+    del dead
+    alive.answered(2, 59_990, 0, 10)
+    assert alive.used == 52, "what it has let through counts until the period is over"
+    alive.answered(1, 60_000, 0, 60_001)
+    assert alive.used == 1
+    assert alive.try_take(60_002) == PASS
+
+
+def test_reports_of_an_old_period_open_nothing_in_the_next() -> None:
+    table = LimitTable.create(64)
+    one, two = QuotaWindow(table, b"q", 1000), QuotaWindow(table, b"q", 1000)
+    one.answered(1, 1000, 0, 0)
+    assert [one.try_take(1) for _ in range(50)] == [PASS] * 50
+    added, period = one.hand_over(999)
+    assert added == 50
+    assert two.alone(1001, 60_000) == PASS, "a new period without the store"
+    assert one.alone(1002, 60_000) == PASS
+    assert (one.used, one.pending) == (2, 1)
+    one.give_back(added, period)
+    assert one.pending == 1, "what belongs to the old period is void"
+    one.answered(52, 59_000, added, 1003, period)
+    assert one.used == 52 + 2
+    assert one.hand_over(1004)[0] == 1
+
+
+def test_requests_of_a_period_that_is_over_are_not_reported() -> None:
+    quota = QuotaWindow(LimitTable.create(64), b"q", 1000)
+    quota.answered(1, 1000, 0, 0)
+    assert quota.try_take(1) == PASS
+    assert quota.hand_over(1000)[0] == 0
+
+
+def test_request_given_back_is_handed_over_again() -> None:
+    quota = QuotaWindow(LimitTable.create(64), b"q", 1000)
+    quota.answered(1, 1000, 0, 0)
+    assert [quota.try_take(1), quota.try_take(1)] == [PASS, PASS]
+    taken = quota.hand_over(2)
+    assert quota.try_take(3) == PASS
+    quota.give_back(*taken)
+    assert quota.hand_over(4) == (3, taken[1])
+    assert quota.used == 4
+
+
+def test_answer_that_comes_late_does_not_begin_a_period() -> None:
+    table = LimitTable.create(64)
+    one, two = QuotaWindow(table, b"q", 1000), QuotaWindow(table, b"q", 1000)
+    one.answered(1, 60_000, 0, 0)
+    assert [one.try_take(1) for _ in range(50)] == [PASS] * 50
+    two.answered(2, 60_000, 0, 5_000)
+    assert two.used == 52
+    assert one.hand_over(5_001)[0] == 50
+
+
+def test_quota_of_several_nodes_is_asked_for_when_nothing_was_heard_for_a_while() -> None:
+    table = LimitTable.create(64)
+    quota = QuotaWindow(table, b"q", 1000)
+    quota.answered(1, 60_000, 0, 0)
+    assert quota.try_take(30_000) == PASS
+    table.nodes = 2
+    assert quota.try_take(30_000) == ASK
+    quota.answered(2, 30_000, 1, 30_000)
+    assert quota.try_take(30_500) == PASS
