@@ -22,6 +22,7 @@ FRESH_MS = 10_000           # as Tyk's local session cache (tyk-core 5.3)
 REFRESH_MS = 5_000          # older entries are looked up again beside the request
 MOST_TRIES = 3
 RETRY_MS = 250              # between two attempts to look up a key that is in use while the store is away
+LONG_AGO = -(1 << 60)      # KeyCache.expire
 UNHEARD_MS = 1_000          # the same while no notifications arrive, so that a deleted key ends within 2 s
 
 
@@ -59,6 +60,7 @@ class SessionLoader:
 
     def _start_over(self, most: int) -> None:
         """Hold up to `most` keys, each as fresh as it can be kept; what is there is looked up again."""
+        self._changes += 1      # what is being looked up in this moment may be from before
         self.cache.configure(most, self._fresh_ms if self._hears else min(self._fresh_ms, UNHEARD_MS))
         self.cache.expire()
 
@@ -115,7 +117,9 @@ class SessionLoader:
         if entry is None or clock_ms() - entry.fetched > self._max_stale_ms:
             return None
         self.stale += 1
-        revived = self._entry(key, entry.token, entry.raw, entry.fetched)
+        # What it has compiled and counted stays, unless policies or settings are others since.
+        expired = entry.loaded <= LONG_AGO
+        revived = self._entry(key, entry.token, entry.raw, entry.fetched) if expired else entry
         if revived is not None:
             revived.loaded = clock_ms() - self.cache.fresh + RETRY_MS
             revived.refreshing = True   # the request after RETRY_MS looks it up
