@@ -85,6 +85,14 @@ cdef class Gateway:
             found = self.origins[key] = Origin(self, host, port, tls, server_name)
         return found
 
+    def forget(self, Origin origin not None):
+        """Give a pool up: its idle connections are closed, the others when they become idle for long."""
+        for key, known in self.origins.items():
+            if known is origin:
+                del self.origins[key]
+                break
+        origin.close_idle()
+
     def control_plan(self, bytes path not None, Plan plan not None, bint prefix=False):
         """Let a plan answer a path of the gateway itself; it goes before every API."""
         if prefix:

@@ -85,6 +85,7 @@ cpdef enum:
     G_PATH_RESULTS_CLEARED = 54
     G_BREAKER_TRIPS = 55
     G_BREAKER_REFUSED = 56
+    G_NAMED_HOSTS_DROPPED = 57
     # bounds that were hit
     B_CONNECTIONS = 64
     B_HEAD_BYTES = 65

@@ -19,6 +19,7 @@ from core.access.addresses import address_check
 from core.access.meta_headers import VARIABLE, meta_headers
 from core.access.rewrite import Loops, Rewriter, stripper
 from core.access.steps import AccessSteps
+from core.access.upstreams import NamedUpstreams
 from core.access.versions import PathSteps, expiry, milliseconds, version_check
 from core.apidef.loops import slug
 from core.apidef.rewrites import RewriteSpec
@@ -58,6 +59,7 @@ class PlanBuilder:
         self._access = AccessSteps(services)
         self._analytics = services.analytics
         self._loops = Loops()
+        self._named = NamedUpstreams(self._target, gateway.forget, services.named_host_dropped)
         self._paths = PathSteps(services.path_memo, self._access, self._rewriter)
         self._counters = counters
         self._plans: dict[str, tuple[tuple[PlanSpec, tuple[Any, ...]], Plan]] = {}
@@ -98,6 +100,7 @@ class PlanBuilder:
                 built.origins.update(target.origin for target in (*one.targets, *one.others))
             if not spec.internal:
                 routes.append((_host(spec, config.hostname), _route(spec, plan)))
+        self._named.begin(config.preforge.upstream.max_named_hosts, built.origins)
         self._plans = plans
         built.router = Router(routes)
         return built
@@ -186,7 +189,14 @@ class PlanBuilder:
 
     def _rewriter(self, spec: PlanSpec, data: RewriteSpec) -> Rewriter:
         strip = stripper(spec.route, spec.strip_listen_path)
-        return Rewriter(data, strip, _start(spec), lambda target: self._target(target, spec.tls), self._loops)
+        return Rewriter(
+            data,
+            strip,
+            _start(spec),
+            lambda target: self._target(target, spec.tls),
+            lambda address: self._named.get(address, spec.tls),
+            self._loops,
+        )
 
     def _target(self, target: TargetSpec, tls: TransportSpec) -> Target:
         context = None

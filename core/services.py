@@ -71,6 +71,7 @@ class Services:
         self._own = list(dict.fromkeys((self.store, limiter)))
         self._stores = [*self._own, records]
         self.breaker_trips = 0
+        self.named_hosts_dropped = 0
         self.path_memo = VerdictMemo(config.preforge.limits.max_path_results)
         self._request_reload = request_reload
         self._listens = not config.suppress_redis_signal_reload
@@ -135,6 +136,7 @@ class Services:
             shm.B_EVENTS: self.events.sender.dropped,
             shm.G_PATH_RESULTS_CLEARED: self.path_memo.cleared,
             shm.G_BREAKER_TRIPS: self.breaker_trips,
+            shm.G_NAMED_HOSTS_DROPPED: self.named_hosts_dropped,
         }
 
     def gauges(self) -> dict[int, int]:
@@ -172,6 +174,10 @@ class Services:
         await self.store.publish(CHANNEL, self.signer.sign(notification))
 
     # -- events --------------------------------------------------------------------------
+
+    def named_host_dropped(self) -> None:
+        """The connections to a host that rewrites named were given up."""
+        self.named_hosts_dropped += 1
 
     def breaker_changed(self, api_id: str, path: str, what: int) -> None:
         """Fire the events of a circuit breaker (tyk-core C.1). what: core.access.breaker.TRIPPED or RESET."""

@@ -18,8 +18,11 @@ from core.apidef.specs import RouteSpec, TargetSpec
 
 log = logging.getLogger("preforge.rewrite")
 
+PROBLEM = "There was a problem proxying the request"
 NOT_FOUND = "Couldn't detect target"
 _UNSAFE = re.compile(rb"%(?![0-9A-Fa-f]{2})|[^\x21-\x7e]")
+_ADDRESS = re.compile(rb"(https?)://([^/?#]*)")
+_HOST = re.compile(rb"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 _KEEP = "/!$&'()*+,;=:@~"
 
 
@@ -44,10 +47,11 @@ class Rewriter:
         strip: Callable[[bytes], bytes],
         start: bytes,
         target: Callable[[TargetSpec], Target],
+        named: Callable[[str], Target],
         loops: Loops,
     ) -> None:
-        """strip: takes the listen path off; start: the listen path up to its first variable; target: makes an upstream
-        from a TargetSpec."""
+        """strip: takes the listen path off; start: the listen path, b"" if it has variables; target: makes an upstream from
+        a TargetSpec; named: finds one for scheme://host, or raises ValueError."""
         self.reads_body = spec.reads_body
         self.targets = {one.target: target(one.target) for one in spec.destinations if one.target is not None}
         self._find = CaptureSearch(spec.pattern.encode()).find
@@ -55,6 +59,7 @@ class Rewriter:
         self._destination = spec.destination
         self._strip = strip
         self._start = start
+        self._named = named
         self._loops = loops
 
     def __call__(self, x: Exchange) -> None:
@@ -71,7 +76,18 @@ class Rewriter:
             if trigger.fits(x, found):
                 leads = destination
                 break
-        text = fill(leads.pieces, groups, found, x).partition(b"#")[0]
+        text = fill(leads.pieces, groups, found, x)
+        target = None if leads.target is None else self.targets[leads.target]
+        if leads.scheme or leads.named:
+            scheme, host = leads.scheme, fill(leads.host, groups, found, x, escape=False)
+            address = _ADDRESS.match(text) if leads.named else None
+            if address is not None:
+                scheme, host, text = address[1].decode(), address[2], text[address.end() :]
+            if scheme:
+                target = self._upstream(x, scheme, host)
+                if target is None:
+                    return
+        text = text.partition(b"#")[0]
         path, _, query = _UNSAFE.sub(_escaped, text).partition(b"?")
         if not path.startswith(b"/"):
             path = b"/" + path
@@ -79,7 +95,18 @@ class Rewriter:
         if leads.loop:
             self._loop(x, leads, path, query)
         else:
-            x.rewrite(self._strip(path), query, None if leads.target is None else self.targets[leads.target])
+            x.rewrite(self._strip(path), query, target)
+
+    def _upstream(self, x: Exchange, scheme: str, host: bytes) -> Target | None:
+        try:
+            if _HOST.fullmatch(host):
+                return self._named(f"{scheme}://{host.decode()}")
+            why = "expected a host and a port"
+        except ValueError as error:
+            why = str(error)
+        log.error("API %s: a rewrite leads to %s://%.80r: %s", x.plan.api_id.decode(), scheme, host, why)
+        x.fail(500, PROBLEM)
+        return None
 
     def _loop(self, x: Exchange, leads: Destination, path: bytes, query: bytes) -> None:
         found = (x.plan, self._start) if leads.loop == SELF else self._loops.find(leads.loop)
@@ -118,8 +145,10 @@ def stripper(route: RouteSpec, strip: bool) -> Callable[[bytes], bytes]:
     return stripped
 
 
-def fill(pieces: Iterable[Piece], groups: Sequence[bytes | None], found: Found, x: Exchange) -> bytes:
-    """The new path and query. Groups stand as they are, values of variables are escaped unless they are addresses."""
+def fill(
+    pieces: Iterable[Piece], groups: Sequence[bytes | None], found: Found, x: Exchange, *, escape: bool = True
+) -> bytes:
+    """A template with its values. Groups stand as they are, values of variables are escaped unless they are addresses."""
     out = b""
     for piece in pieces:
         if isinstance(piece, str):
@@ -133,7 +162,7 @@ def fill(pieces: Iterable[Piece], groups: Sequence[bytes | None], found: Found, 
             else:
                 meta = x.key.session["meta_data"] or {} if x.key is not None else {}
                 value = text_of(meta.get(name)).encode("utf-8", "surrogateescape")
-            out += value if value.startswith(b"http") else quote_plus(value).encode()
+            out += value if not escape or value.startswith(b"http") else quote_plus(value).encode()
     return out
 
 

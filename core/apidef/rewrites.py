@@ -28,11 +28,20 @@ Piece = str | int | tuple[str, str]
 @dataclass(frozen=True, slots=True)
 class Destination:
     """Where a rewrite leads. pieces: the path and query; loop: id or name of the API, "self" for the one that the entry
-    is in; target: another upstream; neither: the API's own upstream."""
+    is in; target: another upstream; scheme and host: one that is known at the request only; none of them: the API's own
+    upstream, unless (``named``) the first piece, of a key's meta data, turns out to begin with an http address."""
 
     pieces: tuple[Piece, ...]
     loop: str = ""
     target: TargetSpec | None = None
+    scheme: str = ""
+    host: tuple[Piece, ...] = ()
+
+    @property
+    def named(self) -> bool:
+        """Whether meta data of the key may say the whole address."""
+        first = self.pieces[0] if self.pieces and not (self.loop or self.target or self.scheme) else ""
+        return isinstance(first, tuple) and first[0] == "meta"
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,11 +143,9 @@ def _destination(text: str, place: str, notes: Notes) -> Destination | None:
     if address is None:
         return Destination(_pieces(text))
     scheme, host = address[1].lower(), address[2]
-    if "$" in host:
-        message = f"an upstream that a request names: {REFUSED}"
-        notes.reject(place, message, unsupported("rewrites to a host that a request names"))
-        return None
     rest = _pieces(text[address.end() :])
+    if "$" in host:
+        return _open(scheme, _pieces(host), rest, place, notes)
     if scheme == "tyk":
         if not host:
             notes.error(place, "expected tyk://self/path or tyk://<api_id or name>/path")
@@ -156,6 +163,19 @@ def _destination(text: str, place: str, notes: Notes) -> Destination | None:
         notes.warn(place, remark)
     assert isinstance(parsed.target, TargetSpec)
     return Destination(rest, target=parsed.target)
+
+
+def _open(scheme: str, host: tuple[Piece, ...], rest: tuple[Piece, ...], place: str, notes: Notes) -> Destination | None:
+    if scheme not in ("http", "https"):
+        notes.reject(place, f"a {scheme}:// address that a request names: {REFUSED}", unsupported("named addresses"))
+        return None
+    if any(isinstance(piece, int) or piece[0] == "context" for piece in host if not isinstance(piece, str)):
+        notes.warn(
+            place,
+            "requests say which upstream they go to: a client may reach hosts that it should not",
+            "Take the host from $tyk_meta, or name it.",
+        )
+    return Destination(rest, scheme=scheme, host=host)
 
 
 def _pieces(text: str) -> tuple[Piece, ...]:

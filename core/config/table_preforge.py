@@ -33,6 +33,7 @@ preforge.upstream.max_head_bytes | int | 65536 | swap | used | Size of a respons
 preforge.upstream.max_requests_per_connection | int | 0 | swap | used | Requests on one upstream connection, which is then closed; 0 means no limit.
 preforge.upstream.idle_timeout | num | 90 | swap | used | Seconds that an upstream connection is kept without a request.
 preforge.upstream.connect_timeout | num | 0 | swap | used | Seconds to connect to an upstream; 0 means proxy_default_timeout.
+preforge.upstream.max_named_hosts | int | 256 | swap | used | Upstream hosts that a key or a request names in url_rewrites and that a worker keeps connections to; the one that was not used for longest goes.
 preforge.request_id.header | str | X-Request-Id | swap | used | Name of the header that carries the request id.
 preforge.request_id.response | bool | true | swap | used | Add the request id to every response.
 preforge.request_id.upstream | bool | false | swap | used | Send the request id to upstreams.

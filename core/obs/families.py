@@ -144,4 +144,10 @@ FAMILIES = (
         "Requests answered with 503 because a circuit breaker was open.",
         "G_BREAKER_REFUSED",
     ),
+    Family(
+        "preforge_named_hosts_dropped_total",
+        "counter",
+        "Times that the connections to a host that rewrites named were given up for those to another one.",
+        "G_NAMED_HOSTS_DROPPED",
+    ),
 )

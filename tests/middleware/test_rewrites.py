@@ -11,7 +11,7 @@ from core.access.rewrite import split_controls, stripper, without_dots
 from core.apidef.listen_path import route
 from tests.conftest import Start
 from tests.paths.support import arrived, error, listed, sent
-from tests.support.gateway import Gateway, Json, api
+from tests.support.gateway import Gateway, Json, api, wait_for
 from tests.support.keys import ORG, keyed, session
 from tests.support.site import Site
 from tests.support.upstream import Upstream
@@ -199,6 +199,33 @@ def test_meta_data_of_the_key_are_conditions_and_parts_of_the_path(site: Site) -
     site.put(f"{ORG}tin", session("a", meta_data={"kind": "tin", "where": "http://h/"}))
     assert arrived(gateway.fetch("/a/x", f"Authorization: {ORG}gold")) == "/c/old?m=5&x="
     assert arrived(gateway.fetch("/a/x", f"Authorization: {ORG}tin")) == "/plain/http://h/"
+
+
+def test_key_names_the_upstream(site: Site, other: Upstream) -> None:
+    host = other.url.removeprefix("http://")
+    entries = [
+        entry("/whole", "whole(.*)", "$tyk_meta.url/w$1"),
+        entry("/host", "host", "http://$tyk_meta.host/h"),
+        entry("/port", "port(\\d+)", "http://127.0.0.1:$1/p"),
+        entry("/any", "any=(.*)", "http://$1/p"),
+    ]
+    version = {"use_extended_paths": True, "extended_paths": {"url_rewrites": entries}}
+    gateway = site.gateway(keyed("a", site.upstream.url, version=version), preforge={"upstream": {"max_named_hosts": 1}})
+    site.put(f"{ORG}one", session("a", meta_data={"url": other.url + "/base", "host": host}))
+    site.put(f"{ORG}bad", session("a", meta_data={"url": "/plain", "host": f"{host}/evil?"}))
+    one, bad = f"Authorization: {ORG}one", f"Authorization: {ORG}bad"
+    for _ in range(2):
+        assert arrived(gateway.fetch("/a/whole/x", one)) == "/base/w/x"
+        assert arrived(gateway.fetch("/a/host", one)) == "/h"
+        assert arrived(gateway.fetch(f"/a/port{host.rpartition(':')[2]}", one)) == "/p"
+        assert arrived(gateway.fetch(f"/a/port{site.upstream.port}", one)) == "/p"
+    assert len(other.seen("/p")) == 2
+    assert len(site.upstream.seen("/p")) == 2
+    assert arrived(gateway.fetch("/a/whole/x", bad)) == "/%2Fplain/w/x"
+    assert gateway.fetch("/a/host", bad).status == 500
+    for text in ("x@" + host, host + "%2f..", "[::1", "h:99999", "", "a%20b", "tyk:%2f%2fb"):
+        assert gateway.fetch(f"/a/any?any={text}", one).status == 500, text
+    wait_for(lambda: gateway.counters("named_hosts_dropped_total") >= 3, "hosts are dropped")
 
 
 @pytest.mark.parametrize(
