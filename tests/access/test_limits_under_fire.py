@@ -53,7 +53,7 @@ def test_limit_holds_while_workers_are_killed(site: Site, limit: dict[str, int])
     for kill in range(3):
         passed = (kill + 1) * 400
         wait_for(lambda passed=passed: flood.statuses.count(200) >= passed, "requests pass")  # type: ignore[misc]
-        os.kill(gateway.workers()[kill], signal.SIGKILL)
+        os.kill(wait_for(gateway.workers, "there are workers")[0], signal.SIGKILL)
     wait_for(lambda: any(status in {403, 429} for status in flood.statuses), "the limit is reached")
     wait_for(lambda: len(gateway.workers()) == 4, "the killed workers are replaced")
     before = len(flood.statuses)
