@@ -163,6 +163,22 @@ cdef class Exchange:
             return self._enter(plan.loop)
         return self.dispatch()
 
+    cdef int _proceed(self) noexcept:
+        """Run the steps from a callback or a task: nobody else would answer a request that fails there."""
+        cdef Gateway gw = self.gw
+        try:
+            return self.run()
+        except Exception:
+            gw.logger.exception("a step of API %s failed", self.plan.api_id.decode())
+            gw.out.size = 0
+            try:
+                if self.status == 0 and self.stage == X_STEPS:
+                    return self.fail_now(500, PROBLEM)
+                return self.client.abort()
+            except Exception:
+                gw.logger.exception("client connection")
+        return 0
+
     cdef int dispatch(self) except -1:
         """Hand the request to an upstream."""
         cdef Plan plan = self.plan
@@ -894,7 +910,7 @@ cdef class Exchange:
     def resume(self, uint64_t serial):
         """Let a request that a step stopped go on, unless it has ended or been answered meanwhile."""
         if self.serial == serial and self.stage == X_STEPS and not self.status:
-            self.run()
+            self._proceed()
 
     def waits(self, uint64_t serial):
         """Whether the request that had this serial number still waits in its steps."""

@@ -271,6 +271,7 @@ cdef class Exchange:
     cdef int _route(self) except -1
     cdef int _enter(self, Plan plan) except -1
     cdef int run(self) except -1
+    cdef int _proceed(self) noexcept
     cdef int dispatch(self) except -1
     cdef int _hard_timeout(self, Plan plan, bytes front) except -1
     cdef bytes _upstream_path(self, Plan plan)

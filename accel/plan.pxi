@@ -63,7 +63,7 @@ async def _finish_step(Exchange x not None, object waiting, uint64_t serial):
     if x.serial == serial:
         x.task = None
         if not x.status and x.stage == X_STEPS:
-            x.run()
+            x._proceed()
 
 
 cdef class Target:

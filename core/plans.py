@@ -184,6 +184,7 @@ class PlanBuilder:
             loop_path=spec.loop_path.encode(),
             version=spec.version.encode(),
             recording=self._analytics.plan(spec),
+            grant_key=self._access.grant_key(spec),
             others=[other for one in entries if isinstance(one.data, Rewriter) for other in one.data.targets.values()],
         )
 

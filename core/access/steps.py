@@ -61,6 +61,12 @@ class AccessSteps:
         switches = self._hash_keys, self._whole_keys, self._check_orgs, services.events.monitor.keys
         return self._options, switches, services.rates.settings
 
+    def grant_key(self, spec: PlanSpec) -> bytes:
+        """What the rights of a session at an API depend on besides the session: a request that began before a reload
+        must not leave what it has compiled to those behind it."""
+        switches = spec.not_versioned, spec.disable_rate_limit, spec.disable_quota, self._whole_keys, self._options
+        return f"{spec.api_id} {switches}".encode()
+
     def steps(self, spec: PlanSpec, matcher: EndpointMatcher | None) -> list[Step]:
         """The steps of one API: organisation, authentication, key checks, limits, quota. matcher: its path entries."""
         services = self._services

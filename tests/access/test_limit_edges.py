@@ -8,8 +8,9 @@ import time
 import pytest
 
 from tests.access.conftest import Site
-from tests.support.gateway import wait_for
+from tests.support.gateway import api, wait_for
 from tests.support.keys import ORG, call, keyed, session, statuses
+from tests.support.wire import get
 
 
 @pytest.mark.parametrize(
@@ -70,3 +71,21 @@ def test_limit_without_a_free_counter_refuses_and_says_so(site: Site) -> None:
     assert {call(gateway, "/a/x", f"quota{number}").status for number in range(20)} == {503}
     name = 'preforge_limit_hits_total{limit="counters"}'
     wait_for(lambda: gateway.metrics()[name] == 136 + 20, "each refusal is counted")
+
+
+def test_limit_that_a_reload_switches_on_holds_for_keys_that_were_being_looked_up(site: Site) -> None:
+    gateway = site.gateway(keyed("a", site.upstream.url, disable_rate_limit=True), preforge={"workers": 1})
+    site.put(f"{ORG}mykey", session("a", rate=1, per=3600))
+    wait_for(lambda: call(gateway, "/a/x", "other").status == 403, "the store is connected")
+    with gateway.connect() as client:
+        site.store.pause()
+        try:
+            client.send(get("/a/x", "gateway.test", "Authorization: mykey"))
+            gateway.write_api(keyed("a", site.upstream.url))
+            gateway.write_api(api("marker", "/marker/", site.upstream.url))
+            gateway.reload()
+            wait_for(lambda: gateway.fetch("/marker/").status == 200, "the reload is over")
+        finally:
+            site.store.resume()
+        assert client.read().status == 200
+    assert statuses(gateway, "/a/x", "mykey", 3) == [200, 429, 429]
