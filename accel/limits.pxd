@@ -16,7 +16,7 @@ A slot (eight words, one cache line):
 Who may write. Words 2 and 5 change by atomic operations of any worker at any time. The others change under one of the
 table's mutexes: quota words under that of their slot, keys under that of all claims. The mutexes are robust, so a
 worker that is killed while it holds one leaves it to the next, which cleans up. A slot changes its owner only when its
-time is over: word 2 is set to BUSY by compare-and-swap, the key is taken away, word 2 gets a new start, the key is
+time is over and the store knows what it has counted: word 2 is set to BUSY by compare-and-swap, the key is taken away, word 2 gets a new start, the key is
 written. A worker that still counts for the old owner loses its own compare-and-swap, because no two owners ever see the
 same word 2.
 

@@ -93,7 +93,7 @@ cdef uint64_t COUNT_MASK = (<uint64_t>1 << COUNT_BITS) - 1
 cdef uint64_t START_MASK = (<uint64_t>1 << 40) - 1
 cdef int64_t FOREVER = <int64_t>1 << 62
 cdef int64_t MOST_PER = <int64_t>1 << 52
-cdef int64_t KEEP_FOREVER = <int64_t>86400000   # a period without an end: a day after its last use
+cdef int64_t KEEP_IDLE = 60000                  # a quota of which the store knows everything, after its last word
 cdef int64_t KEEP_UNKNOWN = 10000               # a counter of which the store has said nothing yet
 cdef uint64_t FLIGHT_MASK = ((<uint64_t>1 << FLIGHT_BITS) - 1)
 cdef int64_t LEAST_MARGIN = 32
@@ -114,6 +114,12 @@ cdef inline int64_t _start(uint64_t state) noexcept nogil:
 
 cdef inline uint64_t _state(int64_t start, uint64_t count) noexcept nogil:
     return ((<uint64_t>start & START_MASK) << COUNT_BITS) | count
+
+
+cdef inline bint _owes(uint64_t* slot, int64_t now) noexcept nogil:
+    """Whether a slot has counted what the store does not know, in a period that still runs."""
+    cdef int64_t ends = <int64_t>lim_load(&slot[W_ENDS])
+    return lim_load(&slot[W_UNACKED]) != 0 and now < (-ends if ends < 0 else ends)
 
 
 @cython.final
@@ -285,7 +291,7 @@ cdef class LimitTable:
                 at = <int>((first + <uint64_t>i) & <uint64_t>(self.slots - 1))
                 slot = self._slots + <Py_ssize_t>at * WORDS
                 state = lim_load(&slot[W_STATE])
-                if state == BUSY or (state and _start(state) + <int64_t>slot[W_KEEP] > now):
+                if state == BUSY or (state and (_start(state) + <int64_t>slot[W_KEEP] > now or _owes(slot, now))):
                     continue
                 # Its owner may have begun a new window in this moment.
                 if not lim_swap(&slot[W_STATE], state, BUSY):
@@ -440,6 +446,8 @@ cdef class QuotaWindow:
             # Far from the end: others may do the same at this moment, but there are fewer of them than are left.
             unacked = <int64_t>lim_add(&slot[W_UNACKED], 1)
             self.used = <int64_t>lim_load(&slot[W_SEEN]) + unacked
+            if not self._mine(slot):
+                return L_ASK            # the slot went to another key just now, which counts one too many at worst
             if self.used <= self.max:
                 return L_PASS
             lim_add(&slot[W_UNACKED], -1)
@@ -498,7 +506,8 @@ cdef class QuotaWindow:
         left_ms: until the end of the period, below 0 if it has none. count: below 0 when the store was not told.
         """
         cdef uint64_t* slot = self.table.slot(self._k0, self._k1, &self._hint)
-        cdef int64_t keep = left_ms if left_ms >= 0 else KEEP_FOREVER
+        # A month's quota of a key that is not used now leaves its place to others: the store keeps the count.
+        cdef int64_t keep = left_ms + 1000 if 0 <= left_ms < KEEP_IDLE else KEEP_IDLE
         if count >= 0:
             self.used = count
             self.ends = now + left_ms if left_ms >= 0 else FOREVER
@@ -511,7 +520,7 @@ cdef class QuotaWindow:
                 lim_store(&slot[W_SEEN], <uint64_t>count)
                 lim_add(&slot[W_UNACKED], -added)
                 lim_store(&slot[W_ENDS], <uint64_t>self.ends)
-                slot[W_KEEP] = <uint64_t>(keep + 1000)
+                slot[W_KEEP] = <uint64_t>keep
                 lim_store(&slot[W_STATE], _state(now, 0))
         self.table.unlock(slot)
 
@@ -539,7 +548,7 @@ cdef class QuotaWindow:
                 lim_store(&slot[W_UNACKED], 0)
                 # Negative: the store has the last word once it is back.
                 lim_store(&slot[W_ENDS], <uint64_t>(-self.ends))
-                slot[W_KEEP] = <uint64_t>(renewal_ms + 1000)
+                slot[W_KEEP] = <uint64_t>(renewal_ms + 1000 if renewal_ms < KEEP_IDLE else KEEP_IDLE)
                 lim_store(&slot[W_STATE], _state(now, 0))
             said = self._count(slot)
         self.table.unlock(slot)

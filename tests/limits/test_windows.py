@@ -300,3 +300,20 @@ def test_quota_is_exact_whatever_workers_do_at_the_same_time() -> None:
     counts = [int.from_bytes(passed[n * 8 : n * 8 + 8], "little") for n in range(processes)]
     assert sum(counts) == most
     assert int.from_bytes(store[:8], "little") + first.unacked() == most
+
+
+def test_quotas_of_long_periods_leave_their_places_to_keys_that_are_in_use() -> None:
+    table = LimitTable.create(64)
+    month = 30 * 86_400_000
+    quotas = [QuotaWindow(table, b"%d" % n, 1000) for n in range(64)]
+    for quota in quotas:
+        added, ticket = quota.begin(0, 1000) or (0, 0)
+        quota.land(ticket, added, 1, month, 10)
+    assert RateWindow(table, b"rate", 1, 1).take(50_000) == FULL, "for a while they stay"
+    owing = quotas[:32]
+    assert {quota.try_take(60_000) for quota in owing} == {PASS}
+    now = 100_000
+    windows = [RateWindow(table, b"rate %d" % n, 1, 3600) for n in range(33)]
+    assert [window.take(now) for window in windows] == [PASS] * 32 + [FULL]
+    assert [quota.unacked() for quota in owing] == [1] * 32, "what the store does not know stays"
+    assert quotas[-1].try_take(now) == ASK
