@@ -104,7 +104,7 @@ cdef class KeyEntry:
     cdef readonly bytes token, name
     cdef readonly object session
     cdef public int64_t loaded              # ms of the monotonic clock; long ago when it must be looked up again
-    cdef readonly int64_t fetched           # when it came from the store
+    cdef public int64_t fetched             # when it came from the store
     cdef public bint refreshing
     cdef readonly dict grants               # Plan.grant_key -> Grant
     cdef public object record               # what analytics prepared for this key

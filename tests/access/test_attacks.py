@@ -120,3 +120,40 @@ def test_url_right_is_not_stretched_by_dots_in_the_path(site: Site) -> None:
     assert call(gateway, "/a/open/x", "mykey").status == 200
     for path in ("/a/open/../secret", "/a/open/%2e%2e/secret", "/a/open//../../secret", "/a/open/..%2fsecret"):
         assert call(gateway, path, "mykey").status == 403, path
+
+
+def test_session_that_has_not_changed_keeps_its_rights_and_one_that_has_gets_others(site: Site) -> None:
+    gateway = site.gateway(
+        keyed("a", site.upstream.url), preforge={"workers": 1}, local_session_cache={"disable_cached_session_state": True}
+    )
+    name = f"{ORG}mykey"
+    site.put(name, session("a", meta_data={"v": 1}))
+    assert {call(gateway, "/a/x", "mykey").status for _ in range(3)} == {200}
+    site.put(name, session("b"))
+    assert {call(gateway, "/a/x", "mykey").status for _ in range(3)} == {403}
+    site.put(name, session("a"))
+    assert {call(gateway, "/a/x", "mykey").status for _ in range(3)} == {200}
+    site.put(name, session("a", expires=1))
+    assert {call(gateway, "/a/x", "mykey").status for _ in range(3)} == {401}
+    site.store.ask("DEL", f"apikey-{name}")
+    assert {call(gateway, "/a/x", "mykey").status for _ in range(3)} == {403}
+
+
+def test_policy_that_changes_changes_the_rights_of_a_session_that_has_not(site: Site) -> None:
+    policies = site.directory / "policies.json"
+    policy = {"org_id": ORG, "active": True, "rate": 0, "per": 0, "quota_max": -1}
+
+    def write(api_id: str) -> None:
+        rights = {api_id: {"api_id": api_id, "api_name": api_id, "versions": ["Default"]}}
+        policies.write_text(json.dumps({"p1": {**policy, "id": "p1", "access_rights": rights}}))
+
+    write("a")
+    gateway = site.gateway(
+        keyed("a", site.upstream.url), preforge={"workers": 1},
+        policies={"policy_source": "file", "policy_record_name": str(policies)},
+    )  # fmt: skip
+    site.put(f"{ORG}mykey", session("a", apply_policies=["p1"]))
+    assert call(gateway, "/a/x", "mykey").status == 200
+    write("b")
+    gateway.reload()
+    wait_for(lambda: call(gateway, "/a/x", "mykey").status == 403, "the policy closes the API")
