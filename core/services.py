@@ -34,6 +34,8 @@ from core.store.settings import StoreSettings
 
 log = logging.getLogger("preforge")
 
+START_SECONDS = 5.0     # that a worker waits for the embedded store before it serves
+
 
 class Services:
     """One per worker. start() begins to talk to the store, which may be away; close() finishes what is pending."""
@@ -45,6 +47,7 @@ class Services:
         """leader: this worker speaks for the node; request_reload: asks the master, returns an error text or ""."""
         self.store: Store = open_store(StoreSettings.from_config(config, socket=socket_path))
         self.limits = limits
+        self._embedded = bool(socket_path)
         self.signer = Signer.from_config(config)
         self.keyspace = KeySpace(self.store, config, self.signer)
         self.events = EventHub(self.store, config)
@@ -80,10 +83,20 @@ class Services:
     async def start(self) -> None:
         """Connect in the background; requests that need the store meanwhile are refused."""
         await asyncio.gather(*(store.start() for store in self._own), self.analytics.start())
+        if self._embedded:
+            # The master keeps it running, so it will be there; a worker without it would only refuse.
+            await self._connected(START_SECONDS)
         self.quota.start()
         if self._listens:
             self.store.subscribe(CHANNEL, self._notified, self.sessions.heard)
         self.nodes.start()
+
+    async def _connected(self, seconds: float) -> None:
+        """Wait until the store is connected, for at most `seconds`."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + seconds
+        while not self.store.available and loop.time() < end:
+            await asyncio.sleep(0.02)
 
     def configure(self, config: Any, policies: Policies, handlers: Mapping[str, ApiEvents]) -> list[Finding]:
         """Take another configuration. handlers: api_id -> its event_handlers."""
