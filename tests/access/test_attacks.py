@@ -157,3 +157,119 @@ def test_policy_that_changes_changes_the_rights_of_a_session_that_has_not(site: 
     write("b")
     gateway.reload()
     wait_for(lambda: call(gateway, "/a/x", "mykey").status == 403, "the policy closes the API")
+
+
+@pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "TRACE", "CONNECT", "PURGE", "get", "POST"])
+def test_no_method_goes_around_the_key(site: Site, method: str) -> None:
+    gateway = site.gateway(keyed("a", site.upstream.url))
+    with gateway.connect() as client:
+        answer = client.send(get("/a/x", HOST, method=method, body=b"" if method == "POST" else None)).read(method)
+    assert answer.status in {400, 401, 405, 501}
+    assert not site.upstream.requests
+
+
+def test_upgrade_asks_for_a_key(site: Site) -> None:
+    gateway = site.gateway(keyed("a", site.upstream.url), http_server_options={"enable_websockets": True})
+    site.put(f"{ORG}other", session("b"))
+    lines = ("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==", "Sec-WebSocket-Version: 13")
+    assert gateway.fetch("/a/x", *lines).status == 401
+    assert gateway.fetch("/a/x", *lines, "Authorization: nobody").status == 403
+    assert gateway.fetch("/a/x", *lines, "Authorization: other").status == 403
+    assert not site.upstream.requests
+
+
+def test_body_that_arrives_while_the_key_is_looked_up_belongs_to_its_request(site: Site) -> None:
+    gateway = site.gateway(keyed("a", site.upstream.url), preforge={"workers": 1})
+    site.put(f"{ORG}alice", session("a"))
+    wait_for(lambda: call(gateway, "/a/x", "nobody").status == 403, "the store is connected")
+    head = get("/a/{}", HOST, "Transfer-Encoding: chunked", "Authorization: {}", method="POST").decode()
+    chunks = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (b"GET /a/stolen HTTP/1.1\r\n\r\n", b"z" * 5000)) + b"0\r\n\r\n"
+    with gateway.connect() as client:
+        site.store.pause()
+        try:
+            client.send(head.format("one", "alice").encode() + chunks[:700])
+            client.send(chunks[700:] + head.format("two", "nobody").encode() + chunks + get("/a/three", HOST, "Authorization: alice"))
+        finally:
+            site.store.resume()
+        assert client.read("POST").status == 200
+        assert client.read("POST").status == 403
+        assert client.read().status == 200
+    assert [seen.target for seen in site.upstream.requests] == ["/one", "/three"]
+    assert len(site.upstream.seen("/one")[0].body) == 5026
+
+
+def test_listen_paths_that_overlap_keep_their_keys_apart(site: Site) -> None:
+    def listens(api_id: str, path: str, **more: object) -> dict[str, object]:
+        return keyed(api_id, site.upstream.url, proxy={"listen_path": path}, **more)
+
+    gateway = site.gateway(listens("outer", "/p/", use_keyless=True), listens("inner", "/p/q/"))
+    assert gateway.fetch("/p/x").status == 200
+    for path in ("/p/q/x", "/p/%71/x", "/p//q/x", "/p/./q/x", "/p/x/../q/x", "/p/%2e/q/x", "/p/x/%2e%2e/q/x", "/p/q%2fx", "/p%2fq/x"):
+        assert gateway.fetch(path).status in {301, 400, 401, 404}, path
+    assert len(site.upstream.requests) == 1
+
+
+def test_versions_ask_for_a_key_whichever_is_named(site: Site) -> None:
+    versions = {
+        "not_versioned": False, "default_version": "v1",
+        "versions": {name: {"name": name, "use_extended_paths": True, "extended_paths": paths} for name, paths in (
+            ("v1", {}), ("v2", {"ignored": [{"path": "/open", "method_actions": {}}]}))},
+    }  # fmt: skip
+    gateway = site.gateway(
+        keyed("a", site.upstream.url, version_data=versions, definition={"location": "header", "key": "x-v"})
+    )
+    rights = {"a": {"api_id": "a", "api_name": "a", "versions": ["v1"]}}
+    site.put(f"{ORG}first", session(access_rights=rights))
+    assert gateway.fetch("/a/open", "x-v: v1").status == 401
+    assert gateway.fetch("/a/open", "x-v: v2").status == 200
+    assert gateway.fetch("/a/x", "x-v: v2").status == 401
+    assert call(gateway, "/a/x", "first", "x-v: v1").status == 200
+    assert call(gateway, "/a/x", "first").status == 200
+    assert call(gateway, "/a/x", "first", "x-v: v2").status == 403
+    assert call(gateway, "/a/x", "first", "x-v: v1", "x-v: v2").status in {200, 403}
+    with gateway.connect() as client:       # what one request was allowed says nothing about the next
+        client.send(get("/a/open", HOST, "x-v: v2") + get("/a/open", HOST, "x-v: v1") + get("/a/x", HOST, "x-v: v2"))
+        assert [client.read().status for _ in range(3)] == [200, 401, 401]
+
+
+def test_control_paths_and_error_pages_need_no_key_and_open_no_api(site: Site) -> None:
+    gateway = site.gateway(keyed("a", site.upstream.url, proxy={"listen_path": "/"}))
+    for path in ("/hello/x", "/hello%2f..%2fx", "/tyk/x", "/tyk/../x", "/ready/../x", "/metrics/x", "//hello", "/x/tyk/rate-limits/"):
+        assert gateway.fetch(path).status in {301, 400, 401, 403, 404}, path
+    assert not site.upstream.requests
+
+
+def test_waiting_requests_over_the_bound_of_the_store_are_refused_and_counted(site: Site) -> None:
+    gateway = site.gateway(
+        keyed("a", site.upstream.url), preforge={"workers": 1, "storage": {"max_waiting": 5}}
+    )
+    site.put(f"{ORG}alice", session("a"))
+    wait_for(lambda: call(gateway, "/a/x", "nobody").status == 403, "the store is connected")
+    clients = [gateway.connect() for _ in range(20)]
+    site.store.pause()
+    try:
+        for number, client in enumerate(clients):
+            client.send(get("/a/x", HOST, f"Authorization: nobody{number}"))
+        wait_for(lambda: gateway.metrics()["preforge_store_refused_total"] >= 14, "what is over the bound is refused")
+    finally:
+        site.store.resume()
+    found = [client.read().status for client in clients]
+    for client in clients:
+        client.sock.close()
+    assert set(found) == {403, 503}
+    assert 14 <= found.count(503) <= 16
+    assert call(gateway, "/a/x", "alice").status == 200
+
+
+@pytest.mark.parametrize("kind", ["list", "text", "huge", "nested", "array"])
+def test_value_in_the_store_that_is_no_session_opens_nothing(site: Site, kind: str) -> None:
+    gateway = site.gateway(keyed("a", site.upstream.url), preforge={"workers": 1})
+    name = f"apikey-{ORG}mykey"
+    if kind == "list":
+        site.store.ask("RPUSH", name, "x")
+    else:
+        values = {"text": b"true", "huge": b'{"tags":["' + b"x" * 20_000_000 + b'"]}', "nested": b"[" * 100_000, "array": b"[{}]"}
+        site.store.ask("SET", name, values[kind])
+    site.put(f"{ORG}alice", session("a"))
+    assert call(gateway, "/a/x", "mykey").status == 403
+    assert call(gateway, "/a/x", "alice").status == 200
