@@ -97,6 +97,7 @@ cdef int64_t KEEP_IDLE = 60000                  # a quota of which the store kno
 cdef int64_t KEEP_UNKNOWN = 10000               # a counter of which the store has said nothing yet
 cdef uint64_t FLIGHT_MASK = ((<uint64_t>1 << FLIGHT_BITS) - 1)
 cdef int64_t LEAST_MARGIN = 32
+cdef int64_t OLD = 1000                         # ms that the store's last word is good for where others count too
 cdef int64_t MOST_COUNT = <int64_t>COUNT_MASK - 1
 
 MAX_SLOTS = 1 << 24
@@ -411,7 +412,7 @@ cdef class QuotaWindow:
     that adds what `begin` gave, `land`. There is one flight at a time for each quota of a node, so what the store said
     last plus what it has not been told is exact for all that this node did. A node that is `alone` with its store decides
     by that; one that shares it asks when what is left is within the margin: 32, a 64th of the quota, or twice what is
-    under way in all nodes, whichever is most.
+    under way in all nodes, whichever is most, and when the store has said nothing for a second.
     """
 
     def __init__(self, LimitTable table not None, bytes key not None, int64_t max, bint alone=False):
@@ -441,6 +442,8 @@ cdef class QuotaWindow:
         self.ends = <int64_t>lim_load(&slot[W_ENDS])
         if now >= self.ends:
             return L_ASK
+        if not self.alone and now - _start(lim_load(&slot[W_STATE])) > OLD:
+            return L_ASK            # while nothing was counted here, others may have used it up
         unacked = <int64_t>lim_load(&slot[W_UNACKED])
         if self.max - <int64_t>lim_load(&slot[W_SEEN]) - unacked > self._margin(unacked):
             # Far from the end: others may do the same at this moment, but there are fewer of them than are left.

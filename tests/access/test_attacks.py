@@ -171,7 +171,7 @@ def test_no_method_goes_around_the_key(site: Site, method: str) -> None:
 def test_upgrade_asks_for_a_key(site: Site) -> None:
     gateway = site.gateway(keyed("a", site.upstream.url), http_server_options={"enable_websockets": True})
     site.put(f"{ORG}other", session("b"))
-    lines = ("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==", "Sec-WebSocket-Version: 13")
+    lines = ("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==", "Sec-WebSocket-Version: 13")  # noqa: E501
     assert gateway.fetch("/a/x", *lines).status == 401
     assert gateway.fetch("/a/x", *lines, "Authorization: nobody").status == 403
     assert gateway.fetch("/a/x", *lines, "Authorization: other").status == 403
@@ -183,12 +183,12 @@ def test_body_that_arrives_while_the_key_is_looked_up_belongs_to_its_request(sit
     site.put(f"{ORG}alice", session("a"))
     wait_for(lambda: call(gateway, "/a/x", "nobody").status == 403, "the store is connected")
     head = get("/a/{}", HOST, "Transfer-Encoding: chunked", "Authorization: {}", method="POST").decode()
-    chunks = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (b"GET /a/stolen HTTP/1.1\r\n\r\n", b"z" * 5000)) + b"0\r\n\r\n"
+    chunks = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (b"GET /a/stolen HTTP/1.1\r\n\r\n", b"z" * 5000)) + b"0\r\n\r\n"  # noqa: E501
     with gateway.connect() as client:
         site.store.pause()
         try:
             client.send(head.format("one", "alice").encode() + chunks[:700])
-            client.send(chunks[700:] + head.format("two", "nobody").encode() + chunks + get("/a/three", HOST, "Authorization: alice"))
+            client.send(chunks[700:] + head.format("two", "nobody").encode() + chunks + get("/a/three", HOST, "Authorization: alice"))  # noqa: E501
         finally:
             site.store.resume()
         assert client.read("POST").status == 200
@@ -204,7 +204,7 @@ def test_listen_paths_that_overlap_keep_their_keys_apart(site: Site) -> None:
 
     gateway = site.gateway(listens("outer", "/p/", use_keyless=True), listens("inner", "/p/q/"))
     assert gateway.fetch("/p/x").status == 200
-    for path in ("/p/q/x", "/p/%71/x", "/p//q/x", "/p/./q/x", "/p/x/../q/x", "/p/%2e/q/x", "/p/x/%2e%2e/q/x", "/p/q%2fx", "/p%2fq/x"):
+    for path in ("/p/q/x", "/p/%71/x", "/p//q/x", "/p/./q/x", "/p/x/../q/x", "/p/%2e/q/x", "/p/x/%2e%2e/q/x", "/p/q%2fx", "/p%2fq/x"):  # noqa: E501
         assert gateway.fetch(path).status in {301, 400, 401, 404}, path
     assert len(site.upstream.requests) == 1
 
@@ -234,7 +234,7 @@ def test_versions_ask_for_a_key_whichever_is_named(site: Site) -> None:
 
 def test_control_paths_and_error_pages_need_no_key_and_open_no_api(site: Site) -> None:
     gateway = site.gateway(keyed("a", site.upstream.url, proxy={"listen_path": "/"}))
-    for path in ("/hello/x", "/hello%2f..%2fx", "/tyk/x", "/tyk/../x", "/ready/../x", "/metrics/x", "//hello", "/x/tyk/rate-limits/"):
+    for path in ("/hello/x", "/hello%2f..%2fx", "/tyk/x", "/tyk/../x", "/ready/../x", "/metrics/x", "//hello", "/x/tyk/rate-limits/"):  # noqa: E501
         assert gateway.fetch(path).status in {301, 400, 401, 403, 404}, path
     assert not site.upstream.requests
 
@@ -268,7 +268,7 @@ def test_value_in_the_store_that_is_no_session_opens_nothing(site: Site, kind: s
     if kind == "list":
         site.store.ask("RPUSH", name, "x")
     else:
-        values = {"text": b"true", "huge": b'{"tags":["' + b"x" * 20_000_000 + b'"]}', "nested": b"[" * 100_000, "array": b"[{}]"}
+        values = {"text": b"true", "huge": b'{"tags":["' + b"x" * 20_000_000 + b'"]}', "nested": b"[" * 100_000, "array": b"[{}]"}  # noqa: E501
         site.store.ask("SET", name, values[kind])
     site.put(f"{ORG}alice", session("a"))
     assert call(gateway, "/a/x", "mykey").status == 403

@@ -305,7 +305,7 @@ def test_quota_is_exact_whatever_workers_do_at_the_same_time() -> None:
 def test_quotas_of_long_periods_leave_their_places_to_keys_that_are_in_use() -> None:
     table = LimitTable.create(64)
     month = 30 * 86_400_000
-    quotas = [QuotaWindow(table, b"%d" % n, 1000) for n in range(64)]
+    quotas = [QuotaWindow(table, b"%d" % n, 1000, True) for n in range(64)]
     for quota in quotas:
         added, ticket = quota.begin(0, 1000) or (0, 0)
         quota.land(ticket, added, 1, month, 10)
