@@ -63,7 +63,7 @@ def test_every_route_is_described_once() -> None:
 
 @SCHEMA.parametrize()
 @settings(
-    max_examples=8, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+    max_examples=6, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
 )
 def test_gateway_does_what_the_document_says(gateway: Gateway, case: Any) -> None:
     if case.path == "/tyk/reload":
