@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from accel.http1 import Exchange, Grant, KeyEntry, PyStep
-from accel.limits import FULL, PASS, LimitTable, RateWindow, clock_ms
+from accel.limits import FULL, PASS, LimitTable, QuotaWindow, RateWindow, clock_ms
 from core.access.answers import PROBLEM, Answers
 from core.access.quota import QuotaKeeper
 from core.access.rates import RateKeeper
@@ -26,25 +26,35 @@ FRESH_MS = 1_000    # organisations send no notifications, so a change is seen a
 
 @dataclass(frozen=True, slots=True)
 class _Org:
-    """One organisation as the store has it. limits: None for one without a session, which may do everything."""
+    """One organisation as the store has it. limits: None for one without a session, which may do everything; triggers:
+    percent of the quota at which a monitor is told."""
 
     loaded: int
     limits: Access | None
     rate: RateWindow | None = None
     quota: Grant | None = None
+    triggers: tuple[float, ...] = ()
 
 
 class OrgKeeper:
     """Makes the check of an organisation for one worker's plans; knows those of the APIs that are loaded."""
 
     def __init__(
-        self, keyspace: KeySpace, table: LimitTable, rates: RateKeeper, quotas: QuotaKeeper, answers: Answers
+        self,
+        keyspace: KeySpace,
+        table: LimitTable,
+        rates: RateKeeper,
+        quotas: QuotaKeeper,
+        answers: Answers,
+        used: Callable[[str, QuotaWindow, Sequence[float]], None],
     ) -> None:
+        """used(organisation, quota, triggers): told of each request that a quota has let through."""
         self._keyspace = keyspace
         self._table = table
         self._rates = rates
         self._quotas = quotas
         self._answers = answers
+        self._used = used
         self._max_stale_ms = 0
         self._known: dict[str, _Org] = {}
         self._loading: dict[str, asyncio.Task[_Org]] = {}
@@ -89,10 +99,16 @@ class OrgKeeper:
             return None
         said = self._quotas.take(org.quota, now)
         if said is None:
-            return self._quota_in_store(x, org.quota)
+            return self._quota_in_store(x, org.quota, org)
         if said == "over":
             self._answers.org_quota_exceeded(x)
+        else:
+            self._watch(x.plan.org_id.decode(), org)
         return None
+
+    def _watch(self, name: str, org: _Org) -> None:
+        if org.quota is not None and org.quota.quota is not None:
+            self._used(name, org.quota.quota, org.triggers)
 
     async def _rate_in_store(self, x: Exchange, org: _Org, window: RateWindow) -> None:
         serial = x.serial_number
@@ -106,9 +122,12 @@ class OrgKeeper:
         if waiting is not None:
             await waiting
 
-    async def _quota_in_store(self, x: Exchange, grant: Grant) -> None:
+    async def _quota_in_store(self, x: Exchange, grant: Grant, org: _Org) -> None:
         serial = x.serial_number
+        name = x.plan.org_id.decode()
         said = await self._quotas.count(grant)
+        if said == "pass":
+            self._watch(name, org)
         if not x.waits(serial) or said == "pass":
             return
         if said == "over":
@@ -164,7 +183,9 @@ class OrgKeeper:
         else:
             name = self._keyspace.name_of(org)
             limits = access(session, "", True, name, CompileOptions())
-            found = _Org(started, limits, self._rate(limits), self._quota(limits, self._known.get(org), name))
+            quota = self._quota(limits, self._known.get(org), name)
+            triggers = tuple(session["monitor"]["trigger_limits"] or ())
+            found = _Org(started, limits, self._rate(limits), quota, triggers)
         self._known[org] = found
         return found
 

@@ -48,7 +48,14 @@ class AccessSteps:
         self._hash_keys = False
         self._whole_keys = False
         self._check_orgs = False
-        self._orgs = OrgKeeper(services.keyspace, services.limits, services.rates, services.quota, services.answers)
+        self._orgs = OrgKeeper(
+            services.keyspace,
+            services.limits,
+            services.rates,
+            services.quota,
+            services.answers,
+            services.events.watch_org,
+        )
 
     def configure(self, config: Any) -> tuple[Any, ...]:
         """Take a configuration; returns what of it the steps depend on."""

@@ -1,7 +1,7 @@
 """Events, web hooks and monitors. Columns as in table.py; facts from tyk-core section 1."""
 
 TEXT = """
-monitor | {any} |  | swap | used | Web hook that is sent when quotas run low: enable_trigger_monitors, configuration, global_trigger_limit, monitor_user_keys; monitor_org_keys has no effect in this version.
+monitor | {any} |  | swap | used | Web hook that is sent when quotas run low: enable_trigger_monitors, configuration, global_trigger_limit, monitor_user_keys, monitor_org_keys (with enforce_org_quotas).
 event_handlers | {any} |  | swap | used | Handlers of the gateway's own events (TokenCreated, TokenUpdated, TokenDeleted): {"events": {name: [{handler_name, handler_meta}]}}.
 event_trigers_defunct | any |  | swap | used | Old form of event_handlers, used when that has no events: {name: [{handler, handler_meta}]}.
 preforge.events.max_queued | int | 1000 | swap | used | Events that wait in one worker for one web hook host; one more is dropped and counted.

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from accel.http1 import Exchange
+from accel.limits import QuotaWindow
 from core.events.check import FIELD
 from core.events.cooldown import Cooldown
 from core.events.event import API_EVENTS, TRIGGER, Event
@@ -93,17 +94,25 @@ class EventHub:
 
     def watch(self, x: Exchange) -> None:
         """Look at the quota that a request was just counted in (monitor.monitor_user_keys); a step of the data path."""
-        monitor = self.monitor
         grant = x.grant
-        if monitor.hook is None or grant is None or grant.quota is None:
+        if grant is None or grant.quota is None:
             return
         session = grant.entry.session
-        found = reached(grant.quota.max, grant.quota.used, monitor.global_limit, session["monitor"]["trigger_limits"] or ())
-        if found is None:
+        key = grant.entry.token.decode("utf-8", "replace")
+        self._watch(session["org_id"], key, grant.quota, session["monitor"]["trigger_limits"] or ())
+
+    def watch_org(self, org: str, quota: QuotaWindow, limits: Sequence[float]) -> None:
+        """Look at the quota of an organisation after a request (monitor.monitor_org_keys); limits: those of its session."""
+        if self.monitor.orgs:
+            self._watch(org, "", quota, limits)
+
+    def _watch(self, org: str, key: str, quota: QuotaWindow, limits: Sequence[float]) -> None:
+        hook = self.monitor.hook
+        found = reached(quota.max, quota.used, self.monitor.global_limit, limits)
+        if hook is None or found is None:
             return
         self.fired += 1
-        meta = trigger_meta(session["org_id"], grant.entry.token.decode("utf-8", "replace"), *found)
-        self.sender.put(monitor.hook, Event(TRIGGER, meta, time.time()))
+        self.sender.put(hook, Event(TRIGGER, trigger_meta(org, key, *found), time.time()))
 
     async def close(self, grace: float) -> None:
         """Send what waits, for at most `grace` seconds."""

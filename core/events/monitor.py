@@ -32,9 +32,11 @@ def reached(most: int, used: int, global_limit: float, limits: Sequence[float]) 
 
 @dataclass(frozen=True, slots=True)
 class MonitorSettings:
-    """``monitor`` of tyk.conf. keys: whether the quotas of keys are watched; hook: who is told."""
+    """``monitor`` of tyk.conf. keys: whether the quotas of keys are watched; orgs: those of organisations; hook: who
+    is told."""
 
     keys: bool = False
+    orgs: bool = False
     global_limit: float = 0.0
     hook: WebHook | None = None
 
@@ -58,8 +60,6 @@ def read_monitor(raw: Any, reader: HandlerReader, file: str) -> MonitorSettings:
         switches[name] = value is True
     if not switches["enable_trigger_monitors"]:
         return MonitorSettings()
-    if switches["monitor_org_keys"]:
-        wrong(".monitor_org_keys", "quotas of organisations are not counted by this build, so nothing is watched", "warning")
     limit = raw.get("global_trigger_limit") or 0
     if isinstance(limit, bool) or not isinstance(limit, int | float) or limit < 0:
         wrong(".global_trigger_limit", "expected a number of percent, 0 or more")
@@ -69,7 +69,8 @@ def read_monitor(raw: Any, reader: HandlerReader, file: str) -> MonitorSettings:
         wrong(".configuration", "expected an object with method, target_path, template_path, header_map, event_timeout")
         return MonitorSettings()
     hook = reader.web_hook(configuration, file, "$.monitor.configuration")
-    return MonitorSettings(switches["monitor_user_keys"] and hook is not None, float(limit), hook)
+    keys, orgs = (switches[name] and hook is not None for name in ("monitor_user_keys", "monitor_org_keys"))
+    return MonitorSettings(keys, orgs, float(limit), hook)
 
 
 def trigger_meta(org: str, key: str, limit: float, usage: float) -> dict[str, Any]:

@@ -137,6 +137,20 @@ def test_a_quota_that_runs_low_is_not_told(site: Site) -> None:
     wait_for(lambda: gateway.counters("hooks_suppressed") == 1, "the third trigger is suppressed")
 
 
+def test_a_quota_of_an_organisation_that_runs_low_is_not_told(site: Site) -> None:
+    configuration = {"method": "POST", "target_path": f"{site.upstream.url}/hook", "event_timeout": 60}
+    gateway = site.gateway(
+        keyed("a", site.upstream.url, use_keyless=True),
+        enforce_org_quotas=True,
+        monitor={"enable_trigger_monitors": True, "monitor_org_keys": True, "configuration": configuration},
+    )
+    value = {**session(), "quota_max": 4, "quota_renewal_rate": 3600, "monitor": {"trigger_limits": [50]}}
+    assert site.store.ask("SET", f"orgkey.{ORG}", json.dumps(value)) == b"OK"
+    assert [call(gateway, "/a/x").status for _ in range(5)] == [200] * 4 + [403]
+    (body,) = bodies(site, "/hook", 1)
+    assert (body["event"], body["org"], body["key"]) == ("TriggerExceeded", ORG, "")
+
+
 def test_workers_tell_of_the_same_thing_twice(site: Site) -> None:
     handlers = events(AuthFailure=[hook(site, "/hook", event_timeout=60)])
     gateway = site.gateway(keyed("a", site.upstream.url, event_handlers=handlers), preforge={"workers": 2})

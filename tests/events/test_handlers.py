@@ -140,10 +140,10 @@ def test_a_monitor_is_on_without_all_that_it_needs() -> None:
     assert [finding.path for finding in mine.findings] == ["$.monitor.configuration.target_path"]
 
 
-def test_organisations_are_not_watched_in_silence() -> None:
+def test_quotas_of_organisations_can_be_watched_alone() -> None:
     mine = reader()
-    read_monitor(monitor(monitor_org_keys=True), mine, "tyk.conf")
-    assert [finding.path for finding in mine.findings] == ["$.monitor.monitor_org_keys"]
+    found = read_monitor(monitor(monitor_org_keys=True, monitor_user_keys=False), mine, "tyk.conf")
+    assert (found.keys, found.orgs, mine.findings) == (False, True, [])
 
 
 @pytest.mark.parametrize(
