@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support.gateway import Gateway, Json, running
+from tests.support.site import Site, open_site
 from tests.support.upstream import Upstream
 
 Start = Callable[..., Gateway]
@@ -35,3 +37,17 @@ def start(tmp_path_factory: pytest.TempPathFactory, module_stack: contextlib.Exi
         return module_stack.enter_context(running(tmp_path_factory.mktemp("gateway") / "run", apis, conf, **more))
 
     return starter
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    """A store, an upstream, and gateways that share them, for one test."""
+    with open_site(tmp_path) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def shared_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """The same for a module."""
+    with open_site(tmp_path_factory.mktemp("site")) as found:
+        yield found

@@ -138,6 +138,12 @@ def _risks(config: Config, file: str) -> list[Finding]:
                     "the first entry of X-Forwarded-For counts, which clients write themselves behind a proxy that appends",
                     "Set it to the number of trusted proxies, or let them send X-Real-IP.")
         )  # fmt: skip
+    if config.hash_keys and config.hash_key_function in ("", "murmur32"):
+        found.append(
+            Finding("warning", file, "$.hash_key_function",
+                    "Tyk's murmur32 ignores up to three characters at the end of a key, so that keys that differ there are one",
+                    "Use sha256 for new keys; the old ones go on as they are.")
+        )  # fmt: skip
     if config.preforge.limits.underscore_headers == "allow":
         found.append(
             Finding("warning", file, "$.preforge.limits.underscore_headers",

@@ -9,9 +9,9 @@ import pytest
 
 from core.sessions.murmur import digest
 from core.sessions.tokens import generate, hash_key
-from tests.access.conftest import Site
 from tests.support.gateway import wait_for
 from tests.support.keys import ORG, call, keyed, session
+from tests.support.site import Site
 from tests.support.wire import get
 
 OTHER = "deadbeefdeadbeefdeadbe01"

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from tests.access.conftest import Site
 from tests.support.gateway import Gateway, Json, merge
 from tests.support.keys import ORG, call, keyed, limits_of, statuses
+from tests.support.site import Site
 from tests.support.wire import Response
 
 # tyk-core 10.2: this token was seen on a live gateway, with these hashes.

@@ -8,9 +8,9 @@ import time
 
 import pytest
 
-from tests.access.conftest import Site
 from tests.support.gateway import Gateway
 from tests.support.keys import ORG, call, keyed, limits_of, session, statuses
+from tests.support.site import Site
 from tests.support.wire import get
 
 

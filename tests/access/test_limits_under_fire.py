@@ -10,9 +10,9 @@ import time
 
 import pytest
 
-from tests.access.conftest import Site
 from tests.support.gateway import Gateway, wait_for
 from tests.support.keys import ORG, call, keyed, session, statuses
+from tests.support.site import Site
 from tests.support.wire import WireError, get
 
 

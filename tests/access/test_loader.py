@@ -11,8 +11,8 @@ from core.access.answers import Answers
 from core.access.loader import FRESH_MS, MOST_TRIES, SessionLoader
 from core.sessions.keyspace import Found, KeySpace
 from core.sessions.model import from_value
-from tests.access.conftest import Site
 from tests.support.keys import ORG, keyed, session
+from tests.support.site import Site
 from tests.support.wire import Client
 
 

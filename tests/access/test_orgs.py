@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.access.conftest import Site
 from tests.support.gateway import Gateway, Json, api, wait_for
 from tests.support.keys import ORG, call, keyed, session
+from tests.support.site import Site
 
 DISABLED = "this organisation access has been disabled, please contact your API administrator"
 RATE = "This organisation rate limit has been exceeded, please contact your API administrator"

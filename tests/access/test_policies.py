@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from tests.access.conftest import Site
 from tests.support.gateway import Gateway, Json, wait_for
 from tests.support.keys import ORG, call, keyed, limits_of, session, statuses
+from tests.support.site import Site
 
 DISALLOWED = "Access to this API has been disallowed"
 RESOURCE = "Access to this resource has been disallowed"

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.access.conftest import Site
 from tests.support.cluster import Cluster, cluster
 from tests.support.gateway import Gateway, Json, wait_for
 from tests.support.keys import ORG, call, keyed, session, statuses
+from tests.support.site import Site
 from tests.support.valkey import valkey
 
 QUICK = {"preforge": {"storage": {"command_timeout": 0.3}}}

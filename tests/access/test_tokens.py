@@ -10,9 +10,9 @@ import pytest
 
 from core.sessions.murmur import digest
 from core.sessions.notifications import CHANNEL
-from tests.access.conftest import Site
 from tests.support.gateway import wait_for
 from tests.support.keys import ORG, call, keyed, session
+from tests.support.site import Site
 
 DISALLOWED = "Access to this API has been disallowed"
 

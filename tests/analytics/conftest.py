@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import msgpack
 import pytest
 
-from tests.access.conftest import Site
 from tests.support.gateway import Gateway, Json, merge, wait_for
-from tests.support.upstream import Upstream
-from tests.support.valkey import valkey
+from tests.support.site import Site
 
 LIST = "analytics-tyk-system-analytics"
 Record = dict[str, Any]
@@ -46,19 +42,6 @@ class Records:
 
     def one(self) -> Record:
         return self.take(1)[0]
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    upstream = Upstream()
-    with valkey(tmp_path / "store") as store:
-        found = Site(tmp_path, store, upstream, [])
-        try:
-            yield found
-        finally:
-            for gateway in found.gateways:
-                gateway.stop()
-            upstream.close()
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.access.conftest import Site
 from tests.support.gateway import Gateway, wait_for
 from tests.support.keys import ORG, keyed, session, statuses
+from tests.support.site import Site
 
 WINDOW = {"enable_health_checks": True, "health_check_value_timeouts": 100}
 

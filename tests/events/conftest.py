@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
-
 from tests.support.gateway import Json, wait_for
-from tests.support.site import Site, open_site
+from tests.support.site import Site
 from tests.support.upstream import Seen
 
 
@@ -24,9 +19,3 @@ def hook(site: Site, path: str, **more: object) -> Json:
     """A web hook handler for a path of the upstream."""
     meta = {"method": "POST", "target_path": site.upstream.url + path, **more}
     return {"handler_name": "eh_web_hook_handler", "handler_meta": meta}
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    with open_site(tmp_path) as found:
-        yield found
