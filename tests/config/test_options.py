@@ -161,7 +161,8 @@ def test_changed_options_are_told_with_their_effect(tmp_path: Path) -> None:
 def test_lint_reports_risks_and_options_without_effect(tmp_path: Path) -> None:
     (tmp_path / "apps").mkdir()
     document = GOOD | {"app_path": str(tmp_path / "apps"), "secret": "", "proxy_ssl_insecure_skip_verify": True,
-                       "enable_rate_limit_smoothing": True, "hash_keys": True, "template_path": str(tmp_path / "none")}  # fmt: skip
+                       "enable_rate_limit_smoothing": True, "hash_keys": True,
+                       "template_path": str(tmp_path / "none")}  # fmt: skip
     config, findings = lint(written(tmp_path, document), {})
     assert config is not None
     assert {f.path for f in findings} >= {"$.secret", "$.proxy_ssl_insecure_skip_verify", "$.template_path",
