@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import re
-
 from core.admin.context import AdminContext
 from core.admin.replies import Reply, Request, done
+from core.store.pattern import literal
 
 PREFIX = "cache-"
 BATCH = 500
-_GLOB = re.compile(r"([*?\[\]\\^])")
 
 
 async def clear(context: AdminContext, request: Request) -> Reply:
     """DELETE /tyk/cache/{api}: forget what is cached for an API, loaded or not."""
-    pattern = PREFIX + _GLOB.sub(r"\\\1", request.params["api"]) + "*"
+    pattern = PREFIX + literal(request.params["api"]) + "*"
     found = await context.store.scan(pattern)
     for start in range(0, len(found), BATCH):
         await context.store.pipeline([("DEL", key) for key in found[start : start + BATCH]])

@@ -12,6 +12,7 @@ from core.sessions.model import SessionData, decode, encode
 from core.sessions.notifications import CHANNEL, KEYS_CHANGED, Notification, Signer
 from core.store.client import Store
 from core.store.errors import StoreError
+from core.store.pattern import literal
 
 PREFIX = "apikey-"
 ORG_PREFIX = "orgkey."
@@ -135,7 +136,7 @@ class KeySpace:
         return bool(removed)
 
     async def orgs(self, prefix: str = "") -> list[str]:
-        found = await self._store.scan(f"{ORG_PREFIX}{prefix}*")
+        found = await self._store.scan(f"{ORG_PREFIX}{literal(prefix)}*")
         return [raw.decode("utf-8", "replace")[len(ORG_PREFIX) :] for raw in found]
 
     # -- notifications -----------------------------------------------------------------
@@ -146,11 +147,13 @@ class KeySpace:
 
     def names_of(self, notification: Notification) -> list[str]:
         """The names that a KeySpaceUpdateNotification speaks of; raw keys stand under their hash too."""
+        # A key may hold the characters that separate keys; too many names do no harm.
+        parts = [notification.payload.removesuffix(":hashed"), *notification.payload.split(",")]
         found = []
-        for part in notification.payload.split(","):
-            key = part.partition(":")[0]
-            if key:
-                found += [key, self.name_of(key)]
+        for part in parts:
+            for key in (part, part.partition(":")[0]):
+                if key:
+                    found += [key, self.name_of(key)]
         return list(dict.fromkeys(found))
 
 

@@ -32,6 +32,7 @@ def test_an_organisation_is_seen_by_all_nodes_from_its_first_to_its_last_moment(
     assert json_of(manage(second, "GET", "/tyk/org/keys")) == {"keys": [ORG]}
     assert json_of(manage(second, "GET", f"/tyk/org/keys?filter={ORG[:5]}")) == {"keys": [ORG]}
     assert json_of(manage(second, "GET", "/tyk/org/keys?filter=zzz")) == {"keys": []}
+    assert json_of(manage(second, "GET", "/tyk/org/keys?filter=*")) == {"keys": []}, "a filter is no pattern"
     assert json_of(manage(second, "PUT", target, {**SESSION, "is_inactive": True}))["action"] == "modified"
     assert json_of(manage(first, "GET", target))["is_inactive"] is True
     assert json_of(manage(first, "DELETE", target))["action"] == "deleted"
