@@ -230,7 +230,9 @@ def test_a_paused_node_holds_up_its_own_keys_alone(empty: Cluster) -> None:
                 await until(lambda: len(replies) == 50, "all are answered")
                 assert all(isinstance(reply, StoreAway) for reply in replies)
                 assert store.stats()["refused"] == 30
-                assert store.stats()["timeouts"] == 20
+                # Those whose time is over, and those that then lose their connection.
+                assert store.stats()["timeouts"] >= 1
+                assert store.stats()["timeouts"] + store.stats()["lost"] == 20
                 await fails(store, mine)
                 with pytest.raises(StoreAway):
                     await store.mget([mine, others])

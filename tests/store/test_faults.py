@@ -30,6 +30,7 @@ def test_a_paused_server_holds_no_command_longer_than_the_deadline(server: Valke
                 store.send(lambda reply: ended.append(loop.time()) if isinstance(reply, StoreAway) else None, "PING")
             await until(lambda: len(ended) == 100, "all fail")
             assert store.stats()["timeouts"] >= 1
+            assert store.stats()["timeouts"] + store.stats()["lost"] >= 100
             assert max(ended) - started < 5
             # From now on nothing waits: there is no connection.
             with pytest.raises(StoreAway, match="cannot be reached"):
