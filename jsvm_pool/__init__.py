@@ -1,1 +1,1 @@
-"""JavaScript middleware: reusable V8 contexts (not part of this version yet)."""
+"""JavaScript middleware on reusable V8 contexts."""
