@@ -1,0 +1,325 @@
+// Programs: all scripts of one API as one function, which every call runs anew (tyk-jsvm 4).
+const programs = [];
+const FAILED = '\u0001', PENDING = '\u0002', TAINTED = '\u0003', TOO_LONG = '\u0004';
+// A program that writes to TykJS gets one of its own: undoing the change after each call costs more.
+const WRITES_CORE = /TykJS(?:\s*\.\s*\w+|\s*\[[^\]]*\])*\s*=[^=]|TykJS[\s\S]{0,80}?\.prototype\b/;
+const NATIVE_NAMES = keysOf(functions);
+let ticket = 0, resultLimit = 1 << 24;
+freeze(makeCore);
+
+function message(error) {
+  try {
+    if (error !== null && typeof error === 'object' && typeof error.message === 'string') {
+      return asText(error.name) + ': ' + error.message;
+    }
+    return 'Uncaught ' + asText(error);
+  } catch {
+    return 'Uncaught exception';
+  }
+}
+
+function describe(error) {
+  let stack = '';
+  try {
+    stack = error !== null && typeof error === 'object' ? asText(error.stack) : '';
+  } catch {}
+  return FAILED + jsonStringify([apply(slice, message(error), [0, 2000]), apply(slice, stack, [0, 6000])]);
+}
+
+function lineCount(s) {
+  let count = 0;
+  for (let at = apply(indexOf, s, ['\n']); at >= 0; at = apply(indexOf, s, ['\n', at + 1])) count++;
+  return count;
+}
+
+/** Why a text is not the body of a function, '' if it is. */
+function invalid(...parts) {
+  try {
+    construct(BuiltIn, parts);
+    return '';
+  } catch (error) {
+    return message(error);
+  }
+}
+
+/** The text of a program, and [line, source] where each source begins. broken: sources that throw when they are loaded. */
+function assemble(id, spec, skipped, broken) {
+  let code = '(function($natives,$at,$failed,require){', line = 1;
+  const starts = [];
+  if (spec.ownCore) code += 'var TykJS=$natives.makeCore();';
+  for (let i = 0; i < spec.sources.length; i++) {
+    if (skipped[i]) continue;
+    const source = spec.sources[i];
+    code += broken[i] ? 'try{' : '';
+    // A statement in front keeps "use strict" from being a directive: Tyk's engine does not enforce it (tyk-jsvm 14.4).
+    code += source.exports ? `;var ${source.alias}=(function(){$at(${i});` : `$at(${i});`;
+    code += '\n' + source.text + '\n';
+    starts[starts.length] = [++line, i];
+    line += lineCount(source.text) + 1;
+    if (source.exports) {
+      code += ';return function($n){switch($n){';
+      for (let k = 0; k < source.exports.length; k++) code += `case ${k}:return(${source.exports[k]});`;
+      code += '}};})();';
+    }
+    if (source.library) {
+      for (const name of NATIVE_NAMES) {
+        if (new RegExp(`\\b(?:function|var|let)\\s+${name}\\b|(?:^|[^.\\w])${name}\\s*=[^=]`).test(source.text)) {
+          code += `;${name}=$natives.${name};`;
+        }
+      }
+    }
+    if (broken[i]) code += `}catch($e){$failed(${i},$e);}`;
+  }
+  code += ';return function($entry){switch($entry){';
+  for (let i = 0; i < spec.entries.length; i++) code += `case ${i}:return(${spec.entries[i]});`;
+  return [code + `}};})\n//# sourceURL=preforge:${id}`, starts];
+}
+
+const naturals = freeze({...functions, makeCore});
+
+function requirer(spec) {
+  const loaded = {__proto__: null};
+  const from = (requires) => (specifier) => {
+    const name = requires[asText(specifier)];
+    if (name === undefined) {
+      throw new Failure(`Cannot find module '${asText(specifier)}': only modules that a script names in a literal require() are there`);
+    }
+    return run(name);
+  };
+  const run = (name) => {
+    let module = loaded[name];
+    if (module !== undefined) return module.exports;
+    const file = spec.modules[name];
+    module = loaded[name] = {exports: {}, id: name, filename: name, loaded: false};
+    if (file.json) {
+      module.exports = jsonParse(file.text);
+      return module.exports;
+    }
+    file.code = file.code || new BuiltIn('exports', 'require', 'module', '__filename', '__dirname',
+      file.text + `\n//# sourceURL=preforge-module:${name}`);
+    const at = apply(lastIndexOf, name, ['/']);
+    apply(file.code, module.exports, [module.exports, from(file.requires), module, name, at < 0 ? '.' : apply(slice, name, [0, at])]);
+    module.loaded = true;
+    return module.exports;
+  };
+  return from(spec.requires);
+}
+const lastIndexOf = String.prototype.lastIndexOf;
+
+function start(program, at, failed) {
+  return apply(program.code, global, [naturals, at, failed, program.spec.hasModules ? requirer(program.spec) : noModules]);
+}
+const noModules = (specifier) => {
+  throw new Failure(`Cannot find module '${asText(specifier)}': only modules that a script names in a literal require() are there`);
+};
+const ignore = () => undefined;
+
+/** Take a program: this is its JSON. Returns {errors: [[source, message, stack]], starts: [[line, source]]} as JSON. */
+function take() {
+  const spec = jsonParse(this), errors = [], skipped = {}, broken = {};
+  const id = spec.id, n = spec.sources.length;
+  setPrototypeOf(spec.requires, null);
+  setPrototypeOf(spec.modules, null);
+  for (const name of keysOf(spec.modules)) setPrototypeOf(spec.modules[name].requires, null);
+  for (let i = 0; i < spec.entries.length; i++) {
+    const why = invalid(`return (${spec.entries[i]});`);
+    if (why) spec.entries[i] = `$failed(-1,${jsonStringify(why)})`;
+  }
+  let all = '';
+  for (let i = 0; i < n; i++) {
+    const why = invalid(spec.sources[i].text);
+    if (why) {
+      skipped[i] = true;
+      errors[errors.length] = [i, why, ''];
+    } else all += spec.sources[i].text;
+  }
+  spec.ownCore = WRITES_CORE.test(all);
+  let code, starts, last;
+  const compile = () => {
+    [code, starts] = assemble(id, spec, skipped, broken);
+    return indirectEval(code);
+  };
+  const program = {spec, code: null, shared: null};
+  try {
+    program.code = compile();
+  } catch {
+    // Two scripts that declare the same name with let or const: the later one is left out, as an engine would do it.
+    const rest = [];
+    for (let i = 0; i < n; i++) if (!skipped[i]) { rest[rest.length] = i; skipped[i] = true; }
+    for (const i of rest) {
+      delete skipped[i];
+      try {
+        program.code = compile();
+      } catch (error) {
+        skipped[i] = true;
+        errors[errors.length] = [i, message(error), ''];
+      }
+    }
+    program.code = compile();
+  }
+  for (let round = 0; round <= n; round++) {
+    last = -1;
+    restore();
+    logged = 0;
+    underscore = null;
+    quiet = round > 0;
+    try {
+      start(program, (i) => { last = i; }, ignore);
+      break;
+    } catch (error) {
+      if (last < 0 || broken[last]) break;
+      broken[last] = true;
+      errors[errors.length] = [last, message(error), apply(slice, describe(error), [1])];
+      program.code = compile();
+    }
+  }
+  quiet = false;
+  programs[id] = program;
+  restore();
+  return jsonStringify({errors, starts});
+}
+
+/** Forget a program: this is its number. */
+function drop() {
+  delete programs[+this];
+  return '';
+}
+
+// -- calls -----------------------------------------------------------------------------------------------------
+
+let current = 0;            // call that is under way, 0 for none: what comes later from another one is ignored
+
+function finished(out) {
+  const result = typeof out === 'string' ? out : asText(out);
+  return result.length > resultLimit ? TOO_LONG : result;
+}
+
+function settle(call, work) {
+  if (call !== current) return;
+  let out;
+  try {
+    out = finished(work());
+  } catch (error) {
+    out = describe(error);
+  }
+  current = 0;
+  post(OP_RESULT, out);
+}
+
+/** What the handler returned, as text; a promise is awaited. */
+function deliverOf(value, finish) {
+  if (value !== null && typeof value === 'object' && typeof value.then === 'function') {
+    const call = current;
+    apply(promiseThen, apply(promiseResolve, PromiseType, [value]), [
+      (result) => settle(call, () => finish(result)),
+      (error) => settle(call, () => { throw error; }),
+    ]);
+    return PENDING;
+  }
+  const out = finished(finish(value));
+  current = 0;
+  return out;
+}
+
+const same = (value) => value;
+
+const modes = {
+  request(handler, a) {
+    const request = a.request;
+    if (handler.DoProcessRequest !== doProcessRequest) {
+      request.Body = toBase64(request.Body, false);
+      return deliverOf(handler.DoProcessRequest(request, a.session, a.config, a.extra), same);
+    }
+    const body = request.Body;
+    return deliverOf(handler.ProcessRequest(request, a.session, a.config, a.extra), (result) => {
+      if (!result) {
+        say('error', "Middleware didn't return request object!");
+        return undefined;
+      }
+      const returned = result.Request;
+      returned.Headers = {};
+      const unchanged = returned.Body === body;
+      if (unchanged) returned.Body = undefined;
+      else returned.Body = asText(returned.Body);
+      const out = jsonStringify(result);
+      return (unchanged ? '{"$same":true,' : '{"$plain":true,') + apply(slice, out, [1]);
+    });
+  },
+  response(handler, a) {
+    const body = a.response.Body;
+    if (handler.DoProcessResponse !== doProcessResponse) {
+      return deliverOf(handler.DoProcessResponse(a.response, a.request, a.session, a.config, a.extra), same);
+    }
+    return deliverOf(handler.ProcessResponse(a.response, a.request, a.session, a.config, a.extra), (result) => {
+      if (!result) {
+        say('error', "Middleware didn't return response object!");
+        return undefined;
+      }
+      const returned = result.Response;
+      if (returned !== null && typeof returned === 'object' && returned.Body === body) {
+        returned.Body = undefined;
+        return '{"$same":true,' + apply(slice, jsonStringify(result), [1]);
+      }
+      return jsonStringify(result);
+    });
+  },
+  virtual(handler, a) {
+    return deliverOf(handler(a.request, a.session, a.config, a.extra), same);
+  },
+  event(handler, a) {
+    return deliverOf(handler.DoProcessEvent(a.event, a.context), () => '');
+  },
+};
+freeze(modes);
+
+/** A function that runs one entry of a program: its this is the payload. The host keeps it and calls it. */
+function runner() {
+  const spec = jsonParse(this), id = spec[0], entry = spec[1], mode = modes[spec[2]];
+  return function () {
+    const n = ticket = (ticket + 1) | 0;
+    store(words, W_STARTED, n);
+    if (((load(words, W_SKIP) - n) | 0) >= 0) return undefined;
+    if (!restore()) return TAINTED;
+    generation = current = n === 0 ? 1 : n;
+    logged = 0;
+    underscore = null;
+    if (pendingFetches.size) apply(mapClear, pendingFetches, []);
+    try {
+      const program = programs[id];
+      let handlers = program.shared;
+      if (handlers === null) {
+        quiet = true;
+        try {
+          handlers = start(program, ignore, ignore);
+        } finally {
+          quiet = false;
+        }
+        if (program.spec.shared) program.shared = handlers;
+      }
+      return mode(handlers(entry), jsonParse(this));
+    } catch (error) {
+      current = 0;
+      return describe(error);
+    }
+  };
+}
+
+/** Settings: this is their JSON. */
+function configure() {
+  const settings = jsonParse(this);
+  logLimit = settings.log_bytes;
+  resultLimit = settings.result_bytes;
+  return '';
+}
+
+/** Begin: what the host gives are the mailbox and the bell. */
+function boot(mailbox, ring, settings) {
+  words = new Words(mailbox, 0, MAIL_HEAD / 4);
+  units = new Units(mailbox, MAIL_HEAD);
+  bell = ring;
+  settings = jsonParse(settings);
+  underscoreText = settings.underscore;
+  apply(configure, jsonStringify(settings), []);
+  guard(coreObjects);
+  return [take, drop, runner, deliver, configure];
+}

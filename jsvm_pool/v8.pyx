@@ -1,0 +1,504 @@
+"""V8 isolates on threads of their own; results and calls of the host arrive through one queue and one eventfd."""
+
+import os
+from importlib.util import find_spec
+from pathlib import Path
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.unicode cimport PyUnicode_DecodeUTF16
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint64_t
+from libc.stdlib cimport calloc, free, malloc, realloc
+from libc.string cimport memcpy
+from posix.time cimport CLOCK_REALTIME, clock_gettime, timespec
+
+cdef extern from "<dlfcn.h>" nogil:
+    void* dlopen(const char* path, int flags)
+    void* dlsym(void* library, const char* name)
+    char* dlerror()
+    int RTLD_NOW
+
+cdef extern from "<unistd.h>" nogil:
+    ssize_t write(int fd, const void* data, size_t n)
+    ssize_t read(int fd, void* data, size_t n)
+
+cdef extern from "<sys/eventfd.h>" nogil:
+    int eventfd(unsigned int initial, int flags)
+    int EFD_NONBLOCK
+    int EFD_CLOEXEC
+
+cdef extern from "<pthread.h>" nogil:
+    int pthread_mutex_init(pthread_mutex_t* lock, void* attributes)
+    int pthread_mutex_lock(pthread_mutex_t* lock)
+    int pthread_mutex_unlock(pthread_mutex_t* lock)
+    int pthread_mutex_destroy(pthread_mutex_t* lock)
+    int pthread_cond_init(pthread_cond_t* condition, void* attributes)
+    int pthread_cond_wait(pthread_cond_t* condition, pthread_mutex_t* lock)
+    int pthread_cond_timedwait(pthread_cond_t* condition, pthread_mutex_t* lock, const timespec* until)
+    int pthread_cond_broadcast(pthread_cond_t* condition)
+    int pthread_cond_destroy(pthread_cond_t* condition)
+
+cdef extern from *:
+    """
+    typedef volatile int volatile_int;
+    #define full_barrier() __sync_synchronize()
+    """
+    ctypedef int volatile_int
+    void full_barrier() nogil
+
+ctypedef void (*callback_t)(uint64_t id, Raw* value) noexcept nogil
+
+# Types of values that the library hands out (py_mini_racer._objects).
+cdef enum:
+    T_UNDEFINED = 1
+    T_STRING = 5
+    T_FUNCTION = 100
+    T_SHARED_BUFFER = 101
+    T_EXCEPTION = 200
+    T_PARSE = 201
+    T_MEMORY = 202
+    T_TIMEOUT = 203
+    T_TERMINATED = 204
+
+# Words of the mailbox and operations: runtime/host.js.
+cdef enum:
+    W_OP = 0
+    W_UNITS = 1
+    W_STARTED = 2
+    W_SKIP = 3
+    W_MORE = 4
+    W_STATUS = 6
+    MAIL_HEAD = 64
+    MAIL_BYTES = 64 + 2 * 32768
+    OP_LOG = 1
+    OP_CALL = 2
+    OP_ASYNC = 3
+    OP_RESULT = 4
+    OP_NEXT = 5
+
+# Kinds of events; those of messages are the operations.
+cdef enum:
+    E_VALUE = 0
+
+# A callback id holds what it is for, the isolate's slot and the number of the call.
+cdef uint64_t BELL = <uint64_t>1 << 62
+cdef uint64_t START = <uint64_t>1 << 61
+cdef uint64_t SEQUENCE = (<uint64_t>1 << 40) - 1
+cdef enum:
+    MOST_SLOTS = 4096
+    START_SECONDS = 20
+
+RESULT, FUNCTION, NOTHING, ERROR, LOG, CALL, ASYNC, LATE = range(8)
+
+cdef struct Event:
+    int kind
+    int slot
+    uint64_t sequence
+    Raw* value
+    uint16_t* units
+    size_t count
+
+cdef struct Library:
+    void (*init_v8)(const char* flags, const char* icu) noexcept nogil
+    uint64_t (*init_context)(callback_t callback) noexcept nogil
+    void (*free_context)(uint64_t context) noexcept nogil
+    uint64_t (*evaluate)(uint64_t context, Raw* code, uint64_t id) noexcept nogil
+    uint64_t (*call_function)(uint64_t context, Raw* function, Raw* this, Raw* arguments, uint64_t id) noexcept nogil
+    Raw* (*alloc_string)(uint64_t context, const char* text, uint64_t n, uint8_t type) noexcept nogil
+    Raw* (*alloc_int)(uint64_t context, int64_t value, uint8_t type) noexcept nogil
+    void (*free_value)(uint64_t context, Raw* value) noexcept nogil
+    Raw* (*make_callback)(uint64_t context, uint64_t id) noexcept nogil
+    Raw* (*array_push)(uint64_t context, Raw* array, Raw* value) noexcept nogil
+    Raw* (*get_item)(uint64_t context, Raw* object, Raw* key) noexcept nogil
+    void (*cancel_task)(uint64_t context, uint64_t task) noexcept nogil
+    void (*hard_limit)(uint64_t context, size_t size) noexcept nogil
+    const char* (*version)() noexcept nogil
+
+cdef Library lib
+cdef bint initialised = False
+cdef Box* boxes[4096]
+cdef Event* events = NULL
+cdef size_t events_head = 0, events_count = 0, events_capacity = 0
+cdef pthread_mutex_t events_lock
+cdef int event_fd = -1
+
+
+class EngineError(Exception):
+    """V8 cannot be used, or an isolate did not start; the text says why."""
+
+
+cdef int append(int kind, int slot, uint64_t sequence, Raw* value, uint16_t* units, size_t count) noexcept nogil:
+    """Add an event, and wake the loop if it was asleep."""
+    global events, events_head, events_count, events_capacity
+    cdef uint64_t one = 1
+    cdef Event* grown
+    cdef Event* event
+    cdef size_t i
+    cdef bint was_empty
+    pthread_mutex_lock(&events_lock)
+    if events_count == events_capacity:
+        grown = <Event*>malloc(sizeof(Event) * (events_capacity * 2 or 1024))
+        for i in range(events_count):
+            grown[i] = events[(events_head + i) % events_capacity]
+        free(events)
+        events = grown
+        events_head = 0
+        events_capacity = events_capacity * 2 or 1024
+    event = &events[(events_head + events_count) % events_capacity]
+    event.kind, event.slot, event.sequence = kind, slot, sequence
+    event.value, event.units, event.count = value, units, count
+    was_empty = events_count == 0
+    events_count += 1
+    pthread_mutex_unlock(&events_lock)
+    if was_empty:
+        write(event_fd, &one, 8)
+    return 0
+
+
+cdef void on_callback(uint64_t id, Raw* value) noexcept nogil:
+    """What the library calls on an isolate's thread: a task is done, or the script rings the bell."""
+    cdef int slot
+    cdef Box* box
+    if id & BELL:
+        on_bell(<int>(id & 0xffff))
+        return
+    if id & START:
+        box = boxes[id & 0xffff]
+        pthread_mutex_lock(&box.lock)
+        box.started = value
+        box.start_done = True
+        pthread_cond_broadcast(&box.change)
+        pthread_mutex_unlock(&box.lock)
+        return
+    slot = <int>(id >> 40)
+    append(E_VALUE, slot, id & SEQUENCE, value, NULL, 0)
+
+
+cdef void on_bell(int slot) noexcept nogil:
+    """The script has put a piece of a message into the mailbox, or wants the next piece of the answer."""
+    cdef Box* box = boxes[slot]
+    cdef int32_t* mail = box.mail
+    cdef uint16_t* units = <uint16_t*>((<char*>mail) + MAIL_HEAD)
+    cdef size_t n
+    cdef int op = mail[W_OP]
+    cdef uint16_t* said
+    if op == OP_NEXT:
+        put_piece(box)
+        return
+    n = <size_t>mail[W_UNITS]
+    said = <uint16_t*>realloc(box.said, (box.said_units + n) * 2 or 2)
+    memcpy(said + box.said_units, units, n * 2)
+    box.said = said
+    box.said_units += n
+    if mail[W_MORE]:
+        return
+    n = box.said_units
+    box.said = NULL
+    box.said_units = 0
+    if op != OP_CALL:
+        append(op, slot, 0, NULL, said, n)
+        return
+    pthread_mutex_lock(&box.lock)
+    box.waiting = True
+    box.answered = box.aborted
+    box.status = 0
+    pthread_mutex_unlock(&box.lock)
+    append(op, slot, 0, NULL, said, n)
+    pthread_mutex_lock(&box.lock)
+    while not box.answered:
+        pthread_cond_wait(&box.change, &box.lock)
+    box.waiting = False
+    pthread_mutex_unlock(&box.lock)
+    mail[W_STATUS] = box.status
+    box.answer_at = 0
+    put_piece(box)
+
+
+cdef void put_piece(Box* box) noexcept nogil:
+    """Put the next piece of the answer into the mailbox."""
+    cdef size_t n = box.answer_units - box.answer_at
+    if n > box.units:
+        n = box.units
+    memcpy((<char*>box.mail) + MAIL_HEAD, box.answer + box.answer_at, n * 2)
+    box.answer_at += n
+    box.mail[W_UNITS] = <int32_t>n
+    box.mail[W_MORE] = box.answer_at < box.answer_units
+    if not box.mail[W_MORE]:
+        free(box.answer)
+        box.answer = NULL
+        box.answer_units = box.answer_at = 0
+
+
+def init(flags="--single-threaded --no-flush-bytecode"):
+    """Load V8, once in a process. Raises EngineError."""
+    global initialised, event_fd
+    if initialised:
+        return
+    spec = find_spec("py_mini_racer")
+    if spec is None or spec.origin is None:
+        raise EngineError("the package mini-racer is not installed")
+    folder = Path(spec.origin).parent
+    path = os.fsencode(folder / "libmini_racer.so")
+    icu = os.fsencode(folder / "icudtl.dat")
+    cdef void* handle = dlopen(path, RTLD_NOW)
+    if handle == NULL:
+        raise EngineError(f"{os.fsdecode(path)} cannot be loaded: {dlerror().decode()}")
+    cdef void** places[14]
+    places[:] = [
+        <void**>&lib.init_v8, <void**>&lib.init_context, <void**>&lib.free_context, <void**>&lib.evaluate, <void**>&lib.call_function,
+        <void**>&lib.alloc_string, <void**>&lib.alloc_int, <void**>&lib.free_value, <void**>&lib.make_callback,
+        <void**>&lib.array_push, <void**>&lib.get_item, <void**>&lib.cancel_task, <void**>&lib.hard_limit, <void**>&lib.version,
+    ]
+    names = (
+        b"mr_init_v8", b"mr_init_context", b"mr_free_context", b"mr_eval", b"mr_call_function", b"mr_alloc_string_val",
+        b"mr_alloc_int_val", b"mr_free_value", b"mr_make_js_callback", b"mr_array_push", b"mr_get_object_item", b"mr_cancel_task",
+        b"mr_set_hard_memory_limit", b"mr_v8_version",
+    )  # fmt: skip
+    cdef int i
+    for i, name in enumerate(names):
+        places[i][0] = dlsym(handle, name)
+        if places[i][0] == NULL:
+            raise EngineError(f"{os.fsdecode(path)} has no {name.decode()}: another version of mini-racer is needed")
+    event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)
+    if event_fd < 0:
+        raise EngineError("no eventfd can be made")
+    pthread_mutex_init(&events_lock, NULL)
+    lib.init_v8(flags.encode(), icu)
+    initialised = True
+
+
+def version():
+    """The version of V8. Call init first."""
+    return lib.version().decode()
+
+
+def fileno():
+    """A descriptor that is readable when `drain` has something."""
+    return event_fd
+
+
+cdef str text_of(uint16_t* units, size_t n):
+    cdef int order = -1
+    return PyUnicode_DecodeUTF16(<const char*>units, <Py_ssize_t>n * 2, "surrogatepass", &order)
+
+
+def drain(dict isolates):
+    """Take what has arrived. isolates: slot -> Isolate, those that are in use; what comes from others is freed.
+
+    Returns a list of (slot, kind, sequence, value). RESULT: bytes; FUNCTION: index for `Isolate.call`; NOTHING: None; ERROR:
+    (type, text); LOG, CALL, ASYNC, LATE: text of the message, where a byte that is not UTF-8 is a lone surrogate.
+    """
+    cdef uint64_t counter
+    cdef list found = []
+    cdef Event event
+    cdef Isolate isolate
+    cdef Raw* raw
+    global events_head, events_count
+    read(event_fd, &counter, 8)
+    while True:
+        pthread_mutex_lock(&events_lock)
+        if events_count == 0:
+            pthread_mutex_unlock(&events_lock)
+            return found
+        event = events[events_head]
+        events_head = (events_head + 1) % events_capacity
+        events_count -= 1
+        pthread_mutex_unlock(&events_lock)
+        isolate = isolates.get(event.slot)
+        if event.kind != E_VALUE:
+            if isolate is not None:
+                found.append((event.slot, LOG + event.kind - 1, 0, text_of(event.units, event.count)))
+            free(event.units)
+            continue
+        raw = event.value
+        if isolate is None or isolate.context == 0:
+            continue                    # the context's end frees its values
+        if raw.type == T_STRING:
+            found.append((event.slot, RESULT, event.sequence, PyBytes_FromStringAndSize(<char*>raw.ptr, <Py_ssize_t>raw.len)))
+        elif raw.type == T_FUNCTION:
+            found.append((event.slot, FUNCTION, event.sequence, isolate.keep(raw)))
+            continue
+        elif raw.type >= T_EXCEPTION:
+            text = (<char*>raw.ptr)[:raw.len].decode("utf-8", "replace") if raw.ptr != NULL else ""
+            found.append((event.slot, ERROR, event.sequence, (raw.type, text)))
+        else:
+            found.append((event.slot, NOTHING, event.sequence, None))
+        lib.free_value(isolate.context, raw)
+
+
+cdef class Isolate:
+    """One isolate with its context and its thread. A slot is used by one at a time."""
+
+    def __cinit__(self, int slot):
+        if not 0 <= slot < MOST_SLOTS:
+            raise ValueError(f"no slot {slot}")
+        self.slot = slot
+        self.box = <Box*>calloc(1, sizeof(Box))
+        if self.box == NULL:
+            raise MemoryError
+        pthread_mutex_init(&self.box.lock, NULL)
+        pthread_cond_init(&self.box.change, NULL)
+        boxes[slot] = self.box
+
+    def __dealloc__(self):
+        free(self.functions)
+        if self.box != NULL and self.context == 0:
+            pthread_mutex_destroy(&self.box.lock)
+            pthread_cond_destroy(&self.box.change)
+            free(self.box.answer)
+            free(self.box.said)
+            free(self.box)
+
+    def start(self, bytes runtime not None, bytes settings not None, size_t memory):
+        """Make the context and run the runtime in it; blocks. memory: bytes of heap after which a script is ended.
+
+        Raises EngineError. Keeps the functions that the runtime's boot returns, under the indices 0 to 4.
+        """
+        cdef Raw* mailbox
+        cdef Raw* boot
+        cdef Raw* arguments
+        cdef Raw* functions
+        cdef Raw* part
+        cdef Raw* key
+        cdef uint64_t context
+        cdef int i
+        with nogil:
+            context = lib.init_context(on_callback)
+        if context == 0:
+            raise EngineError("no context can be made")
+        self.context = context
+        lib.hard_limit(context, memory)
+        mailbox = self.evaluate(b"new SharedArrayBuffer(%d)" % MAIL_BYTES)
+        if mailbox.type != T_SHARED_BUFFER:
+            raise EngineError("the mailbox is not a shared buffer")
+        self.box.mail = <int32_t*>mailbox.ptr
+        self.box.units = (MAIL_BYTES - MAIL_HEAD) // 2
+        boot = self.evaluate(runtime)
+        self.no_arguments = self.evaluate(b"[]")
+        arguments = self.evaluate(b"[]")
+        with nogil:
+            part = lib.make_callback(context, BELL | <uint64_t>self.slot)
+            lib.free_value(context, lib.array_push(context, arguments, mailbox))
+            lib.free_value(context, lib.array_push(context, arguments, part))
+        key = lib.alloc_string(context, PyBytes_AS_STRING(settings), PyBytes_GET_SIZE(settings), T_STRING)
+        with nogil:
+            lib.free_value(context, lib.array_push(context, arguments, key))
+            lib.free_value(context, key)
+            lib.call_function(context, boot, self.no_arguments, arguments, START | <uint64_t>self.slot)
+        functions = self.wait_for()
+        for i in range(5):
+            key = lib.alloc_int(context, i, 3)
+            with nogil:
+                part = lib.get_item(context, functions, key)
+                lib.free_value(context, key)
+            if part.type != T_FUNCTION:
+                raise EngineError("the runtime of the scripts does not fit this version of mini-racer")
+            self.keep(part)
+
+    cdef Raw* evaluate(self, bytes code) except NULL:
+        cdef Raw* source = lib.alloc_string(self.context, PyBytes_AS_STRING(code), PyBytes_GET_SIZE(code), T_STRING)
+        with nogil:
+            lib.evaluate(self.context, source, START | <uint64_t>self.slot)
+        try:
+            return self.wait_for()
+        finally:
+            lib.free_value(self.context, source)
+
+    cdef Raw* wait_for(self) except NULL:
+        """Wait for the task that was just started with the id START."""
+        cdef timespec until
+        cdef Box* box = self.box
+        cdef bint late = False
+        with nogil:
+            clock_gettime(CLOCK_REALTIME, &until)
+            until.tv_sec += START_SECONDS
+            pthread_mutex_lock(&box.lock)
+            while not box.start_done and not late:
+                late = pthread_cond_timedwait(&box.change, &box.lock, &until) != 0
+            box.start_done = False
+            pthread_mutex_unlock(&box.lock)
+        if late:
+            raise EngineError("a context did not start in time")
+        if box.started.type >= T_EXCEPTION:
+            raise EngineError((<char*>box.started.ptr)[:box.started.len].decode("utf-8", "replace"))
+        return box.started
+
+    cdef int keep(self, Raw* value) except -1:
+        cdef Raw** grown
+        if self.count == self.capacity:
+            grown = <Raw**>realloc(self.functions, sizeof(Raw*) * (self.capacity * 2 or 16))
+            if grown == NULL:
+                raise MemoryError
+            self.functions = grown
+            self.capacity = self.capacity * 2 or 16
+        self.functions[self.count] = value
+        self.count += 1
+        return self.count - 1
+
+    def call(self, int function, bytes this not None, uint64_t sequence):
+        """Call a kept function with a text as `this`. The result comes out of `drain` with the sequence. Returns the task."""
+        cdef Raw* text
+        cdef uint64_t task
+        if self.context == 0 or not 0 <= function < self.count:
+            raise ValueError("no such function")
+        text = lib.alloc_string(self.context, PyBytes_AS_STRING(this), PyBytes_GET_SIZE(this), T_STRING)
+        task = lib.call_function(self.context, self.functions[function], text, self.no_arguments,
+                                 (<uint64_t>self.slot << 40) | (sequence & SEQUENCE))
+        lib.free_value(self.context, text)
+        return task
+
+    def cancel(self, uint64_t task):
+        """End a task, also one that waits for the host."""
+        if self.context:
+            lib.cancel_task(self.context, task)
+            self.abort()
+
+    def abort(self):
+        """Answer the host call that the script waits for, and all that follow, with nothing."""
+        pthread_mutex_lock(&self.box.lock)
+        self.box.aborted = True
+        self.box.answered = True
+        pthread_cond_broadcast(&self.box.change)
+        pthread_mutex_unlock(&self.box.lock)
+
+    def answer(self, int status, str text):
+        """Answer the host call that the script waits for. status: 0 undefined, 1 text, 2 throw text."""
+        cdef bytes units = text.encode("utf-16-le", "surrogatepass")
+        cdef size_t n = <size_t>PyBytes_GET_SIZE(units)
+        cdef uint16_t* copy
+        pthread_mutex_lock(&self.box.lock)
+        if self.box.waiting and not self.box.answered:
+            copy = <uint16_t*>malloc(n or 2)
+            memcpy(copy, PyBytes_AS_STRING(units), n)
+            self.box.answer = copy
+            self.box.answer_units = n // 2
+            self.box.status = status
+            self.box.answered = True
+            pthread_cond_broadcast(&self.box.change)
+        pthread_mutex_unlock(&self.box.lock)
+
+    @property
+    def started(self):
+        """How many calls have begun, modulo 2**32."""
+        return <unsigned int>self.box.mail[W_STARTED]
+
+    def skip(self, unsigned int until):
+        """Let calls that have not begun, up to the one with this number, return nothing."""
+        (<volatile_int*>&self.box.mail[W_SKIP])[0] = <int32_t>until
+        full_barrier()
+
+    def limit(self, size_t memory):
+        """Bytes of heap after which a script is ended."""
+        if self.context:
+            lib.hard_limit(self.context, memory)
+
+    def close(self):
+        """End the context and its thread; blocks until the script that runs has ended. Nothing arrives from it any more."""
+        cdef uint64_t context = self.context
+        if self.closed:
+            return
+        self.closed = True
+        self.abort()
+        if context:
+            with nogil:
+                lib.free_context(context)
+            self.context = 0
