@@ -434,11 +434,17 @@ cdef class Isolate:
         self.count += 1
         return self.count - 1
 
+    def forget(self, int function):
+        """Give a kept function back; its index must not be used again."""
+        if self.context and 0 <= function < self.count and self.functions[function] != NULL:
+            lib.free_value(self.context, self.functions[function])
+            self.functions[function] = NULL
+
     def call(self, int function, bytes this not None, uint64_t sequence):
         """Call a kept function with a text as `this`. The result comes out of `drain` with the sequence. Returns the task."""
         cdef Raw* text
         cdef uint64_t task
-        if self.context == 0 or not 0 <= function < self.count:
+        if self.context == 0 or not 0 <= function < self.count or self.functions[function] == NULL:
             raise ValueError("no such function")
         text = lib.alloc_string(self.context, PyBytes_AS_STRING(this), PyBytes_GET_SIZE(this), T_STRING)
         task = lib.call_function(self.context, self.functions[function], text, self.no_arguments,

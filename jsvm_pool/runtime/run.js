@@ -279,13 +279,14 @@ function runner() {
     const n = ticket = (ticket + 1) | 0;
     store(words, W_STARTED, n);
     if (((load(words, W_SKIP) - n) | 0) >= 0) return undefined;
-    if (!restore()) return TAINTED;
+    const program = programs[id], shared = program.spec.shared;
+    if (current !== 0) return undefined;        // an asynchronous call has the context for itself
+    if (!shared && !restore()) return TAINTED;
     generation = current = n === 0 ? 1 : n;
     logged = 0;
     underscore = null;
     if (pendingFetches.size) apply(mapClear, pendingFetches, []);
     try {
-      const program = programs[id];
       let handlers = program.shared;
       if (handlers === null) {
         quiet = true;
@@ -294,7 +295,7 @@ function runner() {
         } finally {
           quiet = false;
         }
-        if (program.spec.shared) program.shared = handlers;
+        if (shared) program.shared = handlers;
       }
       return mode(handlers(entry), jsonParse(this));
     } catch (error) {

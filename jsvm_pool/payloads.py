@@ -1,0 +1,42 @@
+"""What contexts are given as JSON: their settings, and programs."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from jsvm_pool.program import Program, Source
+from jsvm_pool.runtime import underscore
+from jsvm_pool.settings import PoolSettings
+
+
+def settings_text(settings: PoolSettings) -> bytes:
+    """For `boot` and `configure` of the runtime."""
+    return json.dumps(
+        {"log_bytes": settings.log_bytes, "result_bytes": settings.result_bytes, "underscore": underscore()}
+    ).encode()
+
+
+def program_text(number: int, program: Program) -> bytes:
+    """For `take` of the runtime."""
+    sources = [_source(source, library=False) for source in program.sources]
+    if program.library is not None:
+        sources.insert(0, _source(program.library, library=True))
+    modules = {
+        module.name: {"text": module.text, "json": module.name.endswith(".json"), "requires": dict(module.requires)}
+        for module in program.modules
+    }
+    spec = {
+        "id": number,
+        "sources": sources,
+        "entries": list(program.entries),
+        "requires": dict(program.requires),
+        "modules": modules,
+        "hasModules": bool(modules),
+        "shared": program.shared,
+    }
+    return json.dumps(spec).encode()
+
+
+def _source(source: Source, *, library: bool) -> dict[str, Any]:
+    return {"name": source.name, "text": source.text, "library": library}

@@ -1,0 +1,98 @@
+"""A worker's contexts, and the calls that wait for one or run in one.
+
+How a call goes. `Hook.call` puts it into the queue of its hook's lane class, and `Pool._dispatch` gives it to a `Lane`, which is
+one context. Calls of hooks that are known to be quick go to a lane several at a time, so that the thread of the context takes
+one after the other without the loop. Calls of slow hooks (they wait for the host, are asynchronous, or ran for long lately)
+get a lane for themselves. A quick call that turns out to be slow does not hold up those behind it: `Pool._tick` sees it, has the
+context skip them (they have not begun), and gives them to another lane.
+
+Ownership. Pool -> lanes -> isolate, calls in flight. A Call is owned by the queue or lane that it is in; `done` is called
+exactly once, from the loop. A lane whose script had to be ended is retired: its context ends on a thread of its own, and nothing
+that still comes from it is looked at.
+"""
+
+from jsvm_pool.v8 cimport Isolate
+
+cdef class Loaded:
+    """A program and what the contexts of this worker made of it. Those that are equal share one."""
+    cdef readonly object program
+    cdef readonly int number            # in the contexts
+    cdef readonly bytes text            # what `take` is given
+    cdef readonly object report         # Report, None until it has been loaded once
+
+cdef class Hook:
+    cdef readonly Pool pool
+    cdef readonly object program
+    cdef readonly int entry
+    cdef readonly str mode
+    cdef readonly object caller
+    cdef readonly double timeout        # seconds
+    cdef readonly Loaded loaded
+    cdef readonly tuple key             # (number of the program, entry, mode)
+    cdef public object observe          # (outcome, microseconds) -> None
+    cdef readonly str name              # for messages
+    cdef public bint slow
+    cdef int quick_calls                # in a row, of a hook that counts as slow
+    cdef int mark_slow(self) except -1
+
+cdef class Call:
+    cdef readonly Hook hook
+    cdef bytes payload
+    cdef object done
+    cdef double queued_at
+    cdef double began_at                # 0 until it is known to run
+    cdef unsigned long task
+    cdef unsigned int ticket            # number among the calls of its context
+    cdef bint asked                     # the host for something
+    cdef bint later                     # it returned a promise
+    cdef bint finished
+    cdef bint moved                     # skipped by its lane, and given to another
+    cdef object result                  # of a promise that was settled before the call had returned
+    cdef readonly set tasks             # of the host that work for it
+    cdef int retries
+
+cdef class Lane:
+    cdef readonly int slot
+    cdef readonly Isolate isolate
+    cdef readonly Loaded program        # it is for this one alone, None: for all
+    cdef readonly bint ready, retired
+    cdef object calls                   # deque of Call, in the order in which they run
+    cdef dict operations                # sequence -> (what, details)
+    cdef set programs                   # numbers of those that it has been given
+    cdef dict runners                   # Hook.key -> index of the function
+    cdef dict wanted                    # Hook.key -> calls that wait for that function
+    cdef unsigned int issued            # tickets
+    cdef bint alone                     # one call has it for itself
+    cdef double progress_at             # when the call that runs began, or the last one ended
+    cdef long resident                  # bytes of the worker when that call was first looked at
+
+cdef class Pool:
+    cdef readonly object loop
+    cdef readonly dict lanes            # slot -> Lane
+    cdef dict isolates                  # slot -> Isolate, of lanes that are not retired
+    cdef object quick                   # deque of Call
+    cdef dict slow                      # api -> deque of Call
+    cdef dict dedicated                 # Loaded -> deque of Call, of programs that keep their state
+    cdef readonly int waiting
+    cdef dict programs                  # program -> Loaded
+    cdef int next_number
+    cdef readonly int starting
+    cdef readonly int closing           # contexts that are ending
+    cdef object settings
+    cdef bytes boot
+    cdef object host, log
+    cdef object timer
+    cdef unsigned long long sequence
+    cdef bint closed
+    cdef list free_slots
+    cdef int next_slot
+    cdef readonly dict counts
+    cdef object waiters
+    cdef int _dispatch(self) except -1
+    cdef int _give(self, Lane lane, Call call) except -1
+    cdef int _issue(self, Lane lane, Call call, int function) except -1
+    cdef int _finish(self, Call call, str kind, object text, str error) except -1
+    cdef int _retire(self, Lane lane) except -1
+    cdef Lane _free_lane(self)
+    cdef Lane _first_lane(self)
+    cdef int _skip_behind(self, Lane lane) except -1

@@ -1,0 +1,809 @@
+"""The contexts of one worker and the calls of scripts in them. See pool.pxd for how a call goes."""
+
+import json
+import os
+import threading
+from collections import deque
+
+from jsvm_pool import v8
+from jsvm_pool.payloads import program_text, settings_text
+from jsvm_pool.runtime import runtime
+from jsvm_pool.settings import CallResult, Report
+from jsvm_pool.traces import readable
+
+from jsvm_pool.v8 cimport Isolate
+
+cdef enum:
+    DEPTH = 16              # calls that a context is given at one time
+    F_TAKE = 0              # functions of the runtime, in the order of boot's result
+    F_DROP = 1
+    F_RUNNER = 2
+    F_DELIVER = 3
+    F_CONFIGURE = 4
+    RESULT = 0              # kinds of events: v8.pyx
+    FUNCTION = 1
+    NOTHING = 2
+    ERROR = 3
+    LOG = 4
+    CALL = 5
+    ASYNC = 6
+    LATE = 7
+    T_MEMORY = 202
+    TRUSTED_AGAIN = 5       # quick calls in a row after which a hook is quick again
+    MOST_RETRIES = 8        # of a call that contexts could not begin
+
+cdef double STALL = 0.01            # seconds after which a call counts as slow
+cdef double TICK = 0.005
+cdef double RESTART_SECONDS = 1.0   # between attempts to make a context after one failed
+cdef int GROWTH = 4                 # times the heap's limit that a worker may grow while a script runs
+cdef int PAGE = os.sysconf("SC_PAGESIZE")
+
+
+cdef long resident():
+    """Memory of this process, bytes."""
+    with open("/proc/self/statm", "rb") as file:
+        return int(file.read().split()[1]) * PAGE
+
+
+cdef class Hook:
+    """One entry of a program, as an API uses it."""
+
+    def __init__(self, Pool pool not None, object program, int entry, str mode not None, object caller, double timeout,
+                 str name="", object observe=None):
+        """mode: request, response, virtual or event; caller: handed to the host with its calls, has `api_id`;
+        timeout: seconds; observe: called with the kind of result and the microseconds of each call."""
+        self.pool = pool
+        self.program = program
+        self.entry = entry
+        self.mode = mode
+        self.caller = caller
+        self.timeout = timeout
+        self.loaded = pool.intern(program)
+        self.key = (self.loaded.number, entry, mode)
+        self.name = name
+        self.observe = observe
+
+    def call(self, bytes payload not None, object done not None):
+        """Run it. payload: JSON text, see runtime/run.js; done: called once, later, with a CallResult. Returns the Call."""
+        return self.pool.submit(self, payload, done)
+
+    cdef int mark_slow(self) except -1:
+        self.slow = True
+        self.quick_calls = 0
+        return 0
+
+
+cdef class Loaded:
+    def __init__(self, object program, int number):
+        self.program = program
+        self.number = number
+        self.text = program_text(number, program)
+
+
+cdef class Call:
+    def __init__(self, Hook hook not None, bytes payload not None, object done not None):
+        self.hook = hook
+        self.payload = payload
+        self.done = done
+
+
+cdef class Lane:
+    def __init__(self, int slot, Loaded program):
+        self.slot = slot
+        self.isolate = Isolate(slot)
+        self.program = program
+        self.calls = deque()
+        self.operations = {}
+        self.programs = set()
+        self.runners = {}
+        self.wanted = {}
+
+    @property
+    def busy(self):
+        """Calls that are in it."""
+        return len(self.calls)
+
+
+cdef class Pool:
+    """One per worker, on its loop."""
+
+    def __init__(self, object loop, object settings, object host, object log):
+        """settings: PoolSettings; host: async (name, arguments, caller, deadline) -> (status, text) as Isolate.answer takes
+        them, deadline in loop time; log: (level, text, Hook) for what scripts and the pool say. Raises v8.EngineError."""
+        v8.init()
+        self.loop = loop
+        self.settings = settings
+        self.host = host
+        self.log = log
+        self.lanes = {}
+        self.isolates = {}
+        self.quick = deque()
+        self.slow = {}
+        self.dedicated = {}
+        self.programs = {}
+        self.free_slots = []
+        self.waiters = []
+        self.boot = settings_text(settings)
+        self.counts = {"calls": 0, "errors": 0, "timeouts": 0, "memory": 0, "busy": 0, "replaced": 0, "host_calls": 0, "moved": 0}
+        loop.add_reader(v8.fileno(), self._drain)
+
+    # -- calls ---------------------------------------------------------------
+
+    def submit(self, Hook hook not None, bytes payload not None, object done not None):
+        cdef Call call = Call(hook, payload, done)
+        report = hook.loaded.report
+        self.counts["calls"] += 1
+        call.queued_at = self.loop.time()
+        if self.closed:
+            self.loop.call_soon(self._refuse, call, "closed", "the worker is ending")
+        elif report is not None and report.failed:
+            self.loop.call_soon(self._refuse, call, "error", report.failed)
+        elif self.waiting >= self.settings.max_queued or self._too_many(hook):
+            self.loop.call_soon(self._refuse, call, "busy", "too many calls wait for a context: preforge.jsvm.max_queued")
+        else:
+            self._queue(call, False)
+            self._dispatch()
+        return call
+
+    def _refuse(self, Call call, str kind, str why):
+        self._finish(call, kind, None, why)
+
+    def _too_many(self, Hook hook):
+        """Calls of one API that wait for slow hooks must leave room for others."""
+        queue = self.slow.get(hook.caller.api_id) if hook.slow else None
+        return queue is not None and len(queue) >= max(1, self.settings.max_queued // 2)
+
+    def _queue(self, Call call, bint first):
+        cdef Hook hook = call.hook
+        if hook.program.shared:
+            queue = self.dedicated.setdefault(hook.loaded, deque())
+        elif hook.slow:
+            queue = self.slow.setdefault(hook.caller.api_id, deque())
+        else:
+            queue = self.quick
+        if first:
+            queue.appendleft(call)
+        else:
+            queue.append(call)
+        self.waiting += 1
+        if self.timer is None:
+            self.timer = self.loop.call_later(TICK, self._tick)
+
+    cdef int _dispatch(self) except -1:
+        cdef Lane lane
+        cdef Call call
+        if self.closed or not self.waiting:
+            return 0
+        while self.quick:
+            lane = self._quick_lane()
+            if lane is None:
+                break
+            self.waiting -= 1
+            self._give(lane, <Call>self.quick.popleft())
+        if self.slow:
+            self._dispatch_slow()
+        for loaded in list(self.dedicated):
+            queue = self.dedicated[loaded]
+            while queue:
+                lane = self._own_lane(loaded)
+                if lane is None or not lane.ready or lane.alone or len(lane.calls) >= DEPTH:
+                    break
+                self.waiting -= 1
+                self._give(lane, <Call>queue.popleft())
+            if not queue:
+                del self.dedicated[loaded]
+        return 0
+
+    def _quick_lane(self):
+        """The first context that takes calls of quick hooks; a new one is begun if there is none at all."""
+        cdef Lane lane
+        cdef bint open_ = False
+        for lane in self.lanes.values():
+            if lane.program is not None or lane.alone:
+                continue
+            if not lane.ready or len(lane.calls) >= DEPTH:
+                open_ = True
+                continue
+            return lane
+        if not open_:
+            self._start(None)
+        return None
+
+    def _dispatch_slow(self):
+        cdef Lane lane
+        cdef int most = max(1, self.settings.max_contexts - 1), each = max(1, self.settings.max_contexts // 2)
+        cdef dict running = {}
+        cdef int alone = 0
+        for lane in self.lanes.values():
+            if lane.alone and lane.program is None and lane.calls:
+                alone += 1
+                api = (<Call>lane.calls[0]).hook.caller.api_id
+                running[api] = running.get(api, 0) + 1
+        for api in list(self.slow):
+            queue = self.slow[api]
+            while queue and alone < most and running.get(api, 0) < each:
+                lane = self._free_lane()
+                if lane is None:
+                    return
+                self.waiting -= 1
+                lane.alone = True
+                self._give(lane, <Call>queue.popleft())
+                alone += 1
+                running[api] = running.get(api, 0) + 1
+            if not queue:
+                del self.slow[api]
+
+    cdef Lane _free_lane(self):
+        """A context without a call, the newest first: the oldest is that of the quick ones."""
+        cdef Lane lane
+        cdef Lane found = None
+        cdef bint coming = False
+        for lane in self.lanes.values():
+            if lane.program is not None or lane.alone or lane.calls or lane.wanted:
+                continue
+            if not lane.ready:
+                coming = True
+                continue
+            found = lane
+        if found is None and not coming:
+            self._start(None)
+        return found
+
+    def _own_lane(self, Loaded loaded):
+        cdef Lane lane
+        for lane in self.lanes.values():
+            if lane.program is loaded:
+                return lane
+        return self._start(loaded)
+
+    cdef int _give(self, Lane lane, Call call) except -1:
+        cdef Hook hook = call.hook
+        function = lane.runners.get(hook.key)
+        if function is not None:
+            return self._issue(lane, call, function)
+        wanted = lane.wanted.get(hook.key)
+        if wanted is not None:
+            wanted.append(call)
+            return 0
+        lane.wanted[hook.key] = [call]
+        self._make_runner(lane, hook)
+        return 0
+
+    def _make_runner(self, Lane lane, Hook hook):
+        self._take(lane, hook)
+        self._operate(lane, F_RUNNER, json.dumps(hook.key).encode(), ("runner", hook))
+
+    def _take(self, Lane lane, Hook hook):
+        """Load the program of a hook into a context that does not have it."""
+        if hook.loaded.number not in lane.programs:
+            lane.programs.add(hook.loaded.number)
+            self._operate(lane, F_TAKE, hook.loaded.text, ("take", hook))
+
+    def intern(self, object program):
+        """The one Loaded for a program."""
+        loaded = self.programs.get(program)
+        if loaded is None:
+            loaded = self.programs[program] = Loaded(program, self.next_number)
+            self.next_number += 1
+        return loaded
+
+    def _operate(self, Lane lane, int function, bytes text, object what):
+        self.sequence += 1
+        lane.operations[self.sequence] = what
+        if len(lane.operations) == 1:
+            lane.progress_at = self.loop.time()
+        lane.isolate.call(function, text, self.sequence)
+        if self.timer is None:
+            self.timer = self.loop.call_later(TICK, self._tick)
+
+    cdef int _issue(self, Lane lane, Call call, int function) except -1:
+        self.sequence += 1
+        lane.issued += 1
+        call.ticket = lane.issued
+        call.moved = call.later = False
+        call.result = None
+        if call.hook.slow and lane.program is None:
+            lane.alone = True
+        call.began_at = 0
+        if not lane.calls:
+            lane.progress_at = call.began_at = self.loop.time()
+            lane.resident = 0
+        lane.calls.append(call)
+        lane.operations[self.sequence] = call
+        call.task = lane.isolate.call(function, call.payload, self.sequence)
+        return 0
+
+    cdef int _finish(self, Call call, str kind, object text, str error) except -1:
+        cdef Hook hook = call.hook
+        cdef double took
+        if call.finished:
+            return 0
+        call.finished = True
+        if call.tasks:
+            for task in call.tasks:
+                task.cancel()
+        took = self.loop.time() - call.queued_at
+        if kind == "ok":
+            if hook.slow:
+                if call.asked or call.later or self.loop.time() - call.began_at > STALL:
+                    hook.quick_calls = 0
+                else:
+                    hook.quick_calls += 1
+                    if hook.quick_calls >= TRUSTED_AGAIN:
+                        hook.slow = False
+        else:
+            self.counts[{"error": "errors", "long": "errors", "timeout": "timeouts", "memory": "memory"}.get(kind, "busy")] += 1
+        if hook.observe is not None:
+            hook.observe(kind, <long>(took * 1000000))
+        call.done(CallResult(kind, text, error))
+        return 0
+
+    # -- what contexts say ------------------------------------------------------
+
+    def _drain(self):
+        cdef Lane lane
+        for slot, kind, sequence, value in v8.drain(self.isolates):
+            lane = self.lanes.get(slot)
+            if lane is None:
+                continue
+            try:
+                self._heard(lane, kind, sequence, value)
+            except Exception as error:
+                self.log("error", f"internal: {type(error).__name__}: {error}", None)
+        self._dispatch()
+
+    def _heard(self, Lane lane, int kind, object sequence, object value):
+        if kind == LOG:
+            level, _, text = value.partition("\n")
+            self.log(level, text, self._speaker(lane))
+            return
+        if kind == CALL or kind == ASYNC:
+            self._asked(lane, kind, value)
+            return
+        if kind == LATE:
+            if lane.calls:
+                self._settled(lane, <Call>lane.calls[0], value.encode("utf-8", "replace"))
+            return
+        what = lane.operations.pop(sequence, None)
+        lane.progress_at = self.loop.time()
+        lane.resident = 0
+        if isinstance(what, Call):
+            self._returned(lane, <Call>what, kind, value)
+        elif what is not None:
+            self._operated(lane, what, kind, value)
+
+    def _speaker(self, Lane lane):
+        if lane.calls:
+            return (<Call>lane.calls[0]).hook
+        for what in lane.operations.values():
+            if isinstance(what, tuple) and what[0] == "take":
+                return what[1]
+        return None
+
+    def _operated(self, Lane lane, tuple what, int kind, object value):
+        name, hook = what
+        if name == "take":
+            if kind != RESULT:
+                self._failed(hook, f"the scripts cannot be loaded: {value[1] if value else 'no result'}")
+                self._retire(lane)
+            elif (<Hook>hook).loaded.report is None:
+                found = json.loads(value)
+                report = Report(starts=[tuple(one) for one in found["starts"]])
+                for source, message, detail in found["errors"]:
+                    stack = json.loads(detail)[1] if detail else ""
+                    report.errors.append((source, readable(message, stack, hook.program, report.starts)))
+                self._reported(hook, report)
+        elif name == "runner":
+            calls = lane.wanted.pop(hook.key, ())
+            if kind == FUNCTION:
+                lane.runners[hook.key] = value
+                for call in calls:
+                    self._issue(lane, <Call>call, value)
+            else:
+                for call in calls:
+                    self._finish(<Call>call, "error", None, "the script cannot be called")
+
+    def _reported(self, Hook hook, object report):
+        hook.loaded.report = report
+        for waiter in self.waiters[:]:
+            waiter()
+
+    def _failed(self, Hook hook, str why):
+        if hook.loaded.report is None or not hook.loaded.report.failed:
+            self._reported(hook, Report(failed=why))
+
+    def _returned(self, Lane lane, Call call, int kind, object value):
+        cdef int first
+        if call.began_at == 0:
+            call.began_at = call.queued_at
+        if kind == NOTHING:
+            self._again(lane, call)
+            return
+        if kind == ERROR:
+            self._take_out(lane, call)
+            memory = value[0] == T_MEMORY
+            self._finish(call, "memory" if memory else "error", None,
+                         "the script used too much memory: preforge.jsvm.memory_limit_mb" if memory else value[1] or "ended")
+            self._retire(lane)
+            return
+        first = value[0] if value else 0
+        if first == 2 and len(value) == 1:
+            if call.result is not None:
+                self._take_out(lane, call)
+                self._done(call, call.result)
+                return
+            call.later = True
+            if lane.program is None:
+                call.hook.mark_slow()
+            self._skip_behind(lane)
+            return
+        if first == 3 and len(value) == 1:
+            self._again(lane, call)
+            self._retire(lane)
+            return
+        self._take_out(lane, call)
+        self._done(call, value)
+
+    def _settled(self, Lane lane, Call call, bytes value):
+        """The promise of a call has a value; the call itself may not have returned yet."""
+        if call.later:
+            self._take_out(lane, call)
+            self._done(call, value)
+        else:
+            call.result = value
+
+    def _done(self, Call call, bytes value):
+        cdef int first = value[0] if value else 0
+        if first == 1:
+            message, stack = json.loads(value[1:])
+            report = call.hook.loaded.report
+            self._finish(call, "error", None, readable(message, stack, call.hook.program, report.starts if report else ()))
+        elif first == 4 and len(value) == 1:
+            self._finish(call, "long", None, "the script returned too much: preforge.jsvm.max_result_bytes")
+        else:
+            self._finish(call, "ok", value, "")
+
+    def _take_out(self, Lane lane, Call call):
+        if lane.calls and lane.calls[0] is call:
+            lane.calls.popleft()
+        elif call in lane.calls:
+            lane.calls.remove(call)
+        if not lane.calls:
+            lane.alone = False
+
+    def _again(self, Lane lane, Call call):
+        """The context did not begin it: another one will."""
+        self._take_out(lane, call)
+        if call.finished:
+            return
+        call.retries += 1
+        self.counts["moved"] += 1
+        if call.retries > MOST_RETRIES:
+            self._finish(call, "busy", None, "no context could begin the call")
+        else:
+            self._queue(call, True)
+
+    cdef int _skip_behind(self, Lane lane) except -1:
+        """The call that runs keeps its context; what waits behind it goes elsewhere."""
+        cdef Call call
+        cdef list behind
+        cdef unsigned int started
+        lane.alone = True
+        if len(lane.calls) > 1:
+            lane.isolate.skip(lane.issued)
+            started = lane.isolate.started
+            behind = [one for one in list(lane.calls)[1:] if <int>((<Call>one).ticket - started) > 0]
+            for one in reversed(behind):
+                call = <Call>one
+                lane.calls.remove(call)
+                for sequence, what in lane.operations.items():
+                    if what is call:
+                        lane.operations[sequence] = None
+                        break
+                self.counts["moved"] += 1
+                self._queue(call, True)
+        return 0
+
+    # -- what scripts ask of the host -------------------------------------------
+
+    def _asked(self, Lane lane, int kind, str text):
+        cdef Call call = None
+        hook = self._speaker(lane)
+        self.counts["host_calls"] += 1
+        if lane.calls:
+            call = <Call>lane.calls[0]
+            call.asked = True
+            if lane.program is None:
+                call.hook.mark_slow()
+            self._skip_behind(lane)
+        parts = json.loads(text)
+        if hook is None:
+            if kind == CALL:
+                lane.isolate.answer(0, "")
+            return
+        task = self.loop.create_task(
+            self._ask(lane, hook, parts) if kind == CALL else self._ask_later(lane, hook, *parts)
+        )
+        if call is not None:
+            if call.tasks is None:
+                call.tasks = set()
+            call.tasks.add(task)
+            task.add_done_callback(call.tasks.discard)
+
+    async def _ask(self, Lane lane, Hook hook, list parts):
+        status, text = await self._answer(hook, parts)
+        if not lane.retired:
+            lane.isolate.answer(status, text)
+
+    async def _ask_later(self, Lane lane, Hook hook, object number, object generation, list parts):
+        status, text = await self._answer(hook, parts)
+        if not lane.retired:
+            self._operate(lane, F_DELIVER, json.dumps([number, generation, status, text]).encode(), ("deliver", hook))
+
+    async def _answer(self, Hook hook, list parts):
+        try:
+            return await self.host(parts[0], parts[1:], hook.caller, self.loop.time() + hook.timeout)
+        except Exception as error:
+            self.log("error", f"internal: {parts[0]}: {type(error).__name__}: {error}", hook)
+            return 0, ""
+
+    # -- time -------------------------------------------------------------------
+
+    def _tick(self):
+        cdef double now = self.loop.time()
+        cdef Lane lane
+        cdef bint busy = False
+        self.timer = None
+        for lane in list(self.lanes.values()):
+            if not lane.ready or lane.retired:
+                busy = busy or not lane.retired
+                continue
+            if lane.calls or lane.operations:
+                busy = True
+                self._look(lane, now)
+        self._expire(now)
+        self._dispatch()
+        if (busy or self.waiting) and not self.closed and self.timer is None:
+            self.timer = self.loop.call_later(TICK, self._tick)
+
+    def _look(self, Lane lane, double now):
+        """Whether what runs in a context has run for too long."""
+        cdef Call call
+        cdef double running = now - lane.progress_at
+        if not lane.calls:
+            for what in list(lane.operations.values()):
+                if isinstance(what, tuple) and what[0] == "take" and running > max(what[1].timeout, 5.0):
+                    self._failed(what[1], f"loading the scripts took more than {max(what[1].timeout, 5.0):g} s")
+                    self._retire(lane)
+                    return
+            return
+        call = <Call>lane.calls[0]
+        if call.began_at == 0 and running > 0:
+            call.began_at = lane.progress_at
+        if running > STALL and not lane.alone:
+            if lane.program is None:
+                call.hook.mark_slow()
+            self._skip_behind(lane)
+        if now - max(call.began_at, call.queued_at) > call.hook.timeout and running > 0:
+            self._end(lane, call, "timeout", f"timed out after {call.hook.timeout:g}s")
+        elif running > 2 * STALL:
+            self._weigh(lane, call)
+
+    def _weigh(self, Lane lane, Call call):
+        """Memory outside of the heap has no limit of its own: what a worker grows by while a script runs is its."""
+        now = resident()
+        if lane.resident == 0:
+            lane.resident = now
+        elif now - lane.resident > GROWTH * self.settings.memory:
+            self._end(lane, call, "memory", "the script used too much memory: preforge.jsvm.memory_limit_mb")
+
+    def _end(self, Lane lane, Call call, str kind, str why):
+        """End the script that runs."""
+        lane.isolate.skip(lane.issued)
+        self._take_out(lane, call)
+        lane.isolate.cancel(call.task)
+        self._retire(lane)
+        self._finish(call, kind, None, why)
+
+    def _expire(self, double now):
+        """Calls that have waited for a context for as long as they might have run."""
+        for queue in [self.quick, *self.slow.values(), *self.dedicated.values()]:
+            while queue and now - (<Call>queue[0]).queued_at > (<Call>queue[0]).hook.timeout:
+                call = queue.popleft()
+                self.waiting -= 1
+                self._finish(call, "busy", None, "no context was free in time: preforge.jsvm.max_contexts")
+
+    # -- contexts -----------------------------------------------------------------
+
+    def _start(self, Loaded program):
+        """Begin to make a context, if there may be one more."""
+        cdef Lane lane
+        cdef int slot
+        if self.closed or len(self.lanes) + self.closing >= self.settings.max_contexts + self.closing // 2:
+            return None
+        slot = self.free_slots.pop() if self.free_slots else self.next_slot
+        if slot == self.next_slot:
+            self.next_slot += 1
+        lane = Lane(slot, program)
+        self.lanes[slot] = lane
+        self.isolates[slot] = lane.isolate
+        self.starting += 1
+        threading.Thread(target=self._run_start, args=(lane,), name="v8-start", daemon=True).start()
+        return lane
+
+    def _run_start(self, Lane lane):
+        error = ""
+        try:
+            lane.isolate.start(runtime(), self.boot, self.settings.memory)
+        except Exception as problem:
+            error = str(problem) or type(problem).__name__
+        self._tell(self._started, lane, error)
+
+    def _tell(self, *what):
+        try:
+            self.loop.call_soon_threadsafe(*what)
+        except RuntimeError:
+            return              # the loop has ended, and with it the interest
+
+    def _started(self, Lane lane, str error):
+        self.starting -= 1
+        if error:
+            self.log("error", f"a context for scripts cannot be made: {error}", None)
+            self.loop.call_later(RESTART_SECONDS, self._drop_lane, lane)
+            return
+        lane.ready = True
+        lane.progress_at = self.loop.time()
+        if self.closed:
+            self._retire(lane)
+            return
+        for waiter in self.waiters[:]:
+            waiter()
+        self._dispatch()
+
+    def _drop_lane(self, Lane lane):
+        if not lane.retired:
+            self._retire(lane)
+
+    cdef int _retire(self, Lane lane) except -1:
+        """Have no more of a context; what waits in it goes elsewhere."""
+        if lane.retired:
+            return 0
+        lane.retired = True
+        self.lanes.pop(lane.slot, None)
+        self.isolates.pop(lane.slot, None)
+        self.closing += 1
+        if not self.closed:
+            self.counts["replaced"] += 1
+        lane.isolate.skip(lane.issued)
+        for call in reversed(list(lane.calls)):
+            self._again(lane, <Call>call)
+        lane.calls.clear()
+        for calls in lane.wanted.values():
+            for call in calls:
+                report = (<Call>call).hook.loaded.report
+                if report is not None and report.failed:
+                    self._finish(<Call>call, "error", None, report.failed)
+                else:
+                    self._queue(<Call>call, True)
+        lane.wanted.clear()
+        threading.Thread(target=self._run_close, args=(lane,), name="v8-close", daemon=True).start()
+        if not self.closed and len(self.lanes) < self.settings.contexts:
+            self._start(None)
+        return 0
+
+    def _run_close(self, Lane lane):
+        lane.isolate.close()
+        self._tell(self._closed, lane.slot)
+
+    def _closed(self, int slot):
+        self.closing -= 1
+        self.free_slots.append(slot)
+        for waiter in self.waiters[:]:
+            waiter()
+
+    # -- for the worker -----------------------------------------------------------
+
+    async def prepare(self, hooks):
+        """Make contexts ready and load the programs of hooks in one of them. Returns program -> Report."""
+        cdef Lane lane
+        programs = {(<Hook>hook).loaded: hook for hook in hooks}
+        if not programs:
+            return {}
+        missing = {loaded for loaded in programs if loaded.report is None}
+        while len(self.lanes) < min(self.settings.contexts, self.settings.max_contexts):
+            if self._start(None) is None:
+                break
+
+        def ready():
+            cdef Lane lane
+            lane = self._first_lane()
+            if lane is not None:
+                for loaded in missing:
+                    if loaded.report is None:
+                        self._take(lane, programs[loaded])
+            return lane is not None and not any(loaded.report is None for loaded in missing)
+
+        await self._until(ready, 30.0)
+        return {
+            loaded.program: loaded.report or Report(failed="the scripts could not be loaded in time") for loaded in programs
+        }
+
+    cdef Lane _first_lane(self):
+        """The oldest context that is ready, for programs that share theirs."""
+        cdef Lane lane
+        for lane in self.lanes.values():
+            if lane.ready and lane.program is None:
+                return lane
+        return None
+
+    async def _until(self, condition, double seconds):
+        """Wait until a condition holds; it is looked at whenever something happens."""
+        future = self.loop.create_future()
+
+        def look():
+            if not future.done() and condition():
+                future.set_result(None)
+
+        self.waiters.append(look)
+        handle = self.loop.call_later(seconds, lambda: future.done() or future.set_result(None))
+        try:
+            look()
+            await future
+        finally:
+            handle.cancel()
+            self.waiters.remove(look)
+
+    def configure(self, object settings, programs):
+        """Take other settings, and forget programs that are not among these."""
+        cdef Lane lane
+        used = set(programs)
+        if settings != self.settings:
+            self.settings = settings
+            self.boot = settings_text(settings)
+            for lane in self.lanes.values():
+                if lane.ready:
+                    lane.isolate.limit(settings.memory)
+                    self._operate(lane, F_CONFIGURE, self.boot, ("configure", None))
+        for program in [program for program in self.programs if program not in used]:
+            self._forget(self.programs.pop(program))
+
+    def _forget(self, Loaded loaded):
+        """Take a program out of all contexts."""
+        cdef Lane lane
+        for lane in list(self.lanes.values()):
+            if lane.program is loaded:
+                self._retire(lane)
+            elif loaded.number in lane.programs:
+                lane.programs.remove(loaded.number)
+                for key in [key for key in lane.runners if key[0] == loaded.number]:
+                    lane.isolate.forget(lane.runners.pop(key))
+                self._operate(lane, F_DROP, str(loaded.number).encode(), ("drop", None))
+
+    def stats(self):
+        """Counts since the start, and how it is now: contexts, waiting, closing."""
+        return {**self.counts, "contexts": len(self.lanes), "waiting": self.waiting, "closing": self.closing}
+
+    async def close(self, double seconds=2.0):
+        """End all contexts; calls that are under way are answered as closed."""
+        cdef Lane lane
+        if self.closed:
+            return
+        self.closed = True
+        if self.timer is not None:
+            self.timer.cancel()
+        for queue in [self.quick, *self.slow.values(), *self.dedicated.values()]:
+            while queue:
+                self._finish(queue.popleft(), "closed", None, "the worker is ending")
+        self.waiting = 0
+        for lane in list(self.lanes.values()):
+            calls = list(lane.calls)
+            lane.calls.clear()
+            for call in [*calls, *(one for many in lane.wanted.values() for one in many)]:
+                self._finish(<Call>call, "closed", None, "the worker is ending")
+            lane.wanted.clear()
+            if lane.ready:
+                if calls:
+                    lane.isolate.cancel((<Call>calls[0]).task)
+                self._retire(lane)
+        await self._until(lambda: not self.closing and not self.starting, seconds)
+        self.loop.remove_reader(v8.fileno())
