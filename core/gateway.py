@@ -122,7 +122,7 @@ class GatewayApp:
             return LoadReport(b"", findings, ok=False, summary=f"{self.path} cannot be used: see the findings about its stores")
         # Workers that are replaced later are to use the store, and all else that is fixed, like those that run.
         config = held(self.config, config)
-        result = read_directory(config.app_path, from_config(config, self._environ), self._snapshot)
+        result = read_directory(config.app_path, from_config(config, self._environ, self.path), self._snapshot)
         findings += result.findings
         if not result.ok:
             return LoadReport(b"", findings, ok=False, summary=f"{config.app_path} cannot be read")

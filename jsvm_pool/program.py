@@ -7,10 +7,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One script. name: the path or place that messages and stack traces show."""
+    """One script. name: the path or place that messages and stack traces show.
+
+    exports: when not empty, the script has a scope of its own, and of each pair (expression, global name) the value that
+    the expression has at the end of the script (undefined where it throws) is known to entries by the global name;
+    requires: what ``require`` means in a script with a scope of its own, in place of ``Program.requires``.
+    """
 
     name: str
     text: str
+    exports: tuple[tuple[str, str], ...] = ()
+    requires: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ def token_source(definition: Definition, notes: Notes) -> AuthSpec | None:
     other = any(
         feature.why.startswith("it authenticates") for feature in features.found(features.API_FEATURES, definition)
     )
-    if other and not definition.get("use_standard_auth"):
+    if (other or features.authenticates_by_script(definition)) and not definition.get("use_standard_auth"):
         return None
     configs = definition.get("auth_configs", {})
     source = _source(configs.get("authToken") or definition.get("auth", {}))

@@ -16,7 +16,8 @@ from core.apidef.loops import resolve_loops
 from core.apidef.options import CompileOptions
 from core.apidef.patterns import translated
 from core.apidef.recording import recording
-from core.apidef.snapshot import Snapshot
+from core.apidef.scripts import ScriptCompiler
+from core.apidef.snapshot import Scripts, Snapshot
 from core.apidef.specs import PlanSpec, RefuseSpec, TargetSpec, TransportSpec
 from core.apidef.versions import LOCATIONS, Selector, Version, selector, unsupported, versions
 from core.config.gojson import join_path
@@ -39,6 +40,10 @@ class Report:
         self.findings.append(Finding("error", self.file, path, message, suggestion))
         self.fatal = True
 
+    def flaw(self, path: str, message: str, suggestion: str = "") -> None:
+        """Note something that keeps a part of the API from working; the definition is served."""
+        self.findings.append(Finding("error", self.file, path, message, suggestion))
+
     def warn(self, path: str, message: str, suggestion: str = "") -> None:
         """Note something that does not keep the API from working."""
         self.findings.append(Finding("warning", self.file, path, message, suggestion))
@@ -50,17 +55,18 @@ class Report:
 
 
 def compile_definition(
-    definition: Definition, file: str, options: CompileOptions, scripts: frozenset[str] = frozenset()
+    definition: Definition, file: str, options: CompileOptions, scripts: Scripts | None = None
 ) -> tuple[PlanSpec | None, list[Finding]]:
     """Compile one definition on its own. None when it cannot be served at all.
 
-    ``scripts`` names the API ids with script folders. ``loop_target`` is left as
-    written in a ``tyk://`` target.
+    ``scripts`` is what was read of its scripts, None when nothing was. ``loop_target`` is left as written in a
+    ``tyk://`` target.
     """
     report = Report(file)
     text = definition.get
     proxy = definition.get("proxy", {})
-    _note_features(definition, report, scripts)
+    for feature in features.found(features.API_FEATURES, definition):
+        _note(feature, "$", report)
     addresses = address_lists(definition, report)
     token = access.token_source(definition, report)
     _own_port(definition, report, options)
@@ -70,7 +76,9 @@ def compile_definition(
     chooser = _selector(definition, report)
     transport = proxy.get("transport", {})
     found = versions(definition)
-    parts = [_version_part(definition, version, report, options) for version in found]
+    compiler = ScriptCompiler(definition, found, options, scripts, report)
+    script_spec = compiler.compile()
+    parts = [_version_part(definition, version, report, options, compiler) for version in found]
     if report.fatal or route is None:
         return None, report.findings
     base = PlanSpec(
@@ -115,6 +123,7 @@ def compile_definition(
         not_versioned=chooser is None or bool(chooser.children),
         api_expires=expires,
         addresses=addresses,
+        scripts=script_spec,
     )
     if chooser is None or chooser.children or chooser.own_name:
         single = _with(base, parts[0]) if parts else base
@@ -145,7 +154,7 @@ def _selector(definition: Definition, report: Report) -> Selector | None:
 
 
 def _version_part(
-    definition: Definition, version: Version, report: Report, options: CompileOptions
+    definition: Definition, version: Version, report: Report, options: CompileOptions, scripts: ScriptCompiler
 ) -> dict[str, Any]:
     """The fields of a PlanSpec that belong to one version."""
     place = join_path("$.version_data.versions", version.key)
@@ -157,7 +166,7 @@ def _version_part(
     addresses, loop = _targets(definition, version, place, mine)
     edits = header_edits(version.info, place, mine)
     overall = whole_timeout(version.info, place, mine)
-    entries = endpoints(version.info, place, options, mine)
+    entries = endpoints(version.info, place, options, mine, scripts.virtual)
     expires = parse_expiry(version.info.get("expires", ""))
     if expires == 0:
         text = f"{version.info['expires']!r:.40} is not a date, so the version counts as expired"
@@ -192,7 +201,7 @@ def plan_specs(snapshot: Snapshot, options: CompileOptions) -> list[PlanSpec]:
         definition = decode(entry.raw, entry.file)[0] if entry.raw else None
         if definition is None:
             continue
-        spec = compile_definition(definition, entry.file, options, snapshot.scripts)[0]
+        spec = compile_definition(definition, entry.file, options, snapshot.scripts(entry))[0]
         if spec is not None and spec.active:
             specs.append(spec)
     return resolve_loops(_rename_duplicates(specs, snapshot, options))
@@ -211,14 +220,6 @@ def _rename_duplicates(specs: list[PlanSpec], snapshot: Snapshot, options: Compi
             paths.add(name)
         paths.add(spec.listen_path)
     return [renamed.get(spec.file, spec) for spec in specs]
-
-
-def _note_features(definition: Definition, report: Report, scripts: frozenset[str]) -> None:
-    for feature in features.found(features.API_FEATURES, definition):
-        _note(feature, "$", report)
-    if definition.get("api_id") and definition["api_id"] in scripts:
-        message = f"the API has a folder of scripts: {features.REFUSED}"
-        report.reject("$.api_id", message, unsupported("scripts"))
 
 
 def _note(feature: features.Feature, base: str, report: Report) -> None:

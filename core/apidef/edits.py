@@ -26,6 +26,9 @@ class Notes(Protocol):
     def error(self, path: str, message: str, suggestion: str = "") -> None:
         """Note something that keeps the definition from being served."""
 
+    def flaw(self, path: str, message: str, suggestion: str = "") -> None:
+        """Note something that keeps a part of the API from working."""
+
     def warn(self, path: str, message: str, suggestion: str = "") -> None:
         """Note something harmless."""
 

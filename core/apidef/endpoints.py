@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,9 @@ from core.apidef.edits import Notes
 from core.apidef.options import CompileOptions
 from core.apidef.patterns import path_pattern
 from core.apidef.rewrites import RewriteSpec, rewrite
+from core.apidef.scripts import VirtualSpec
 
+VirtualBuilder = Callable[[dict[str, Any], str, Notes], tuple[VirtualSpec | None, bool]]
 LISTS = ("ignored", "white_list", "black_list")
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 _BAD_VALUE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
@@ -46,11 +48,13 @@ class EndpointSpec:
     path: str
     pattern: str
     method: str
-    data: ReplySpec | Rate | RewriteSpec | BreakerSpec | float | None = None
+    data: ReplySpec | Rate | RewriteSpec | BreakerSpec | VirtualSpec | float | None = None
     actions: tuple[tuple[str, ReplySpec | bool | None], ...] | None = None
 
 
-def endpoints(info: dict[str, Any], base: str, options: CompileOptions, notes: Notes) -> tuple[EndpointSpec, ...]:
+def endpoints(
+    info: dict[str, Any], base: str, options: CompileOptions, notes: Notes, virtual: VirtualBuilder
+) -> tuple[EndpointSpec, ...]:
     """Return the entries of a version that are in force. What cannot be understood is an error, never left out."""
     ignore_case = options.ignore_endpoint_case or info.get("ignore_endpoint_case", False)
     found: list[EndpointSpec] = []
@@ -61,7 +65,7 @@ def endpoints(info: dict[str, Any], base: str, options: CompileOptions, notes: N
                 found.append(EndpointSpec(kind, path, pattern, ""))
         return tuple(found)
     extended = info.get("extended_paths", {})
-    for kind, build in _KINDS.items():
+    for kind, build in (*_KINDS.items(), ("virtual", virtual)):
         for place, entry in _enabled(extended, kind, f"{base}.extended_paths"):
             method = entry.get("method", "")
             if not method and kind not in LISTS:

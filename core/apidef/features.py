@@ -14,6 +14,7 @@ from typing import Any, Literal
 Treatment = Literal["refuse", "warn"]
 Test = Callable[[dict[str, Any]], Any]
 
+JS_DRIVERS = ("", "otto", "javascript")
 REFUSED = "not supported by this build, so every request is refused"
 IGNORED = "has no effect in this build"
 
@@ -46,7 +47,7 @@ def _at(path: str) -> Test:
 def _hooks(section: str) -> Test:
     def test(definition: dict[str, Any]) -> Any:
         hooks = definition.get("custom_middleware", {}).get(section, [])
-        return any(not hook.get("disabled") for hook in hooks)
+        return not runs_javascript(definition) and any(not hook.get("disabled") for hook in hooks)
 
     return test
 
@@ -59,6 +60,22 @@ def _unless(path: str, disabled: str) -> Test:
 def _not_keyless(path: str) -> Test:
     value = _at(path)
     return lambda definition: value(definition) and not definition.get("use_keyless")
+
+
+def runs_javascript(definition: dict[str, Any]) -> bool:
+    """Say whether the scripts of a definition are JavaScript: its driver is one of those, or not given."""
+    return definition.get("custom_middleware", {}).get("driver", "") in JS_DRIVERS
+
+
+def authenticates_by_script(definition: dict[str, Any]) -> bool:
+    """Say whether a JavaScript auth_check decides who may come in (tyk-jsvm 11)."""
+    asked = definition.get("custom_plugin_auth_enabled") or definition.get("enable_coprocess_auth")
+    return bool(asked) and not definition.get("use_keyless") and runs_javascript(definition)
+
+
+def _plugin_auth(path: str) -> Test:
+    value = _not_keyless(path)
+    return lambda definition: value(definition) and not runs_javascript(definition)
 
 
 def _entries(name: str) -> Test:
@@ -79,11 +96,13 @@ def _protocol(definition: dict[str, Any]) -> Any:
 
 _AUTH = (
     "use_basic_auth use_oauth2 external_oauth.enabled enable_jwt enable_signature_checking use_openid"
-    " custom_plugin_auth_enabled enable_coprocess_auth use_go_plugin_auth"
+    " use_go_plugin_auth"
 )
+_PLUGIN_AUTH = ("custom_plugin_auth_enabled", "enable_coprocess_auth")
 
 API_FEATURES: tuple[Feature, ...] = (
     *(Feature(f"{p}", p, "refuse", "it authenticates clients", _not_keyless(p)) for p in _AUTH.split()),
+    *(Feature(f"{p}", p, "refuse", "it authenticates clients", _plugin_auth(p)) for p in _PLUGIN_AUTH),
     Feature(
         "client certificates",
         "use_mutual_tls_auth",
@@ -226,7 +245,7 @@ API_FEATURES: tuple[Feature, ...] = (
 
 _CHANGING = (
     "transform transform_response transform_jq transform_jq_response"
-    " transform_headers transform_response_headers virtual size_limits"
+    " transform_headers transform_response_headers size_limits"
     " method_transforms validate_json validate_request go_plugin persist_graphql"
 )
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from core.apidef.compile import compile_definition, plan_specs
+from core.apidef.compile import plan_specs
 from core.apidef.decode import Definition, decode_thoroughly
 from core.apidef.loops import rewrite_loops, slug
 from core.apidef.options import ReadOptions
-from core.apidef.read import is_companion, list_files, read_directory, read_file, script_folders, unreadable
+from core.apidef.read import Loading, is_companion, list_files, read_directory, read_file, unreadable
 from core.apidef.references import substitute
+from core.apidef.scripts import script_paths
 from core.apidef.snapshot import Snapshot
 from core.apidef.specs import PlanSpec
 from core.findings import Finding
@@ -23,7 +24,8 @@ def lint(app_path: str, options: ReadOptions) -> list[Finding]:
     except OSError as error:
         message = f"the directory of API definitions (app_path) cannot be read: {error.strerror}"
         return [Finding("error", app_path, "", message)]
-    scripts = script_folders(options)
+    loading, found = Loading.begin(options, None)
+    findings.extend(found)
     definitions: dict[str, Definition] = {}
     for name in names:
         try:
@@ -39,7 +41,8 @@ def lint(app_path: str, options: ReadOptions) -> list[Finding]:
         findings.extend(found)
         if definition is None:
             continue
-        spec, found = compile_definition(definition, name, options.compile, scripts)
+        scripts = loading.script_set(definition.get("api_id", ""), script_paths(definition))
+        spec, found = loading.compile(definition, name, scripts)
         findings.extend(found)
         if spec is not None:
             definitions[name] = definition

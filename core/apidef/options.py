@@ -7,7 +7,10 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
+
+from core.apidef.script_files import MAX_MODULES, MAX_SCRIPT_BYTES, ScriptLimits
 
 MAX_FILE_BYTES = 10 * 1024 * 1024
 MAX_FILES = 100_000
@@ -28,17 +31,25 @@ class CompileOptions:
     proxy_ssl_max_version: int = 0
     proxy_ssl_ciphers: tuple[str, ...] = ()
     ssl_force_common_name_check: bool = False
+    enable_jsvm: bool = False
+    disable_virtual_path_blobs: bool = False
+    max_script_bytes: int = MAX_SCRIPT_BYTES
 
 
 @dataclass(frozen=True, slots=True)
 class ReadOptions:
-    """Settings of the directory reader. ``environ`` and ``secrets`` feed ``env://`` and ``secrets://``."""
+    """Settings of the directory reader. ``environ`` and ``secrets`` feed ``env://`` and ``secrets://``.
+
+    ``conf`` is the path of tyk.conf, "" when there is none.
+    """
 
     compile: CompileOptions = CompileOptions()
     environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ), repr=False)
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    conf: str = ""
     middleware_path: str = ""
-    enable_jsvm: bool = False
+    tyk_js_path: str = ""
+    max_modules: int = MAX_MODULES
     max_file_bytes: int = MAX_FILE_BYTES
     max_files: int = MAX_FILES
 
@@ -46,6 +57,10 @@ class ReadOptions:
         """Return a digest of everything but the file that the reading of one file depends on."""
         text = json.dumps([sorted(self.environ.items()), sorted(self.secrets.items()), repr(self.compile)])
         return hashlib.sha256(text.encode()).hexdigest()
+
+    def script_limits(self) -> ScriptLimits:
+        """Return what bounds the reading of scripts."""
+        return ScriptLimits(str(Path(self.conf).parent) if self.conf else "", self.compile.max_script_bytes, self.max_modules)
 
 
 def compile_options(cfg: Any) -> CompileOptions:
@@ -63,18 +78,26 @@ def compile_options(cfg: Any) -> CompileOptions:
         proxy_ssl_max_version=cfg.proxy_ssl_max_version,
         proxy_ssl_ciphers=tuple(cfg.proxy_ssl_ciphers),
         ssl_force_common_name_check=cfg.ssl_force_common_name_check,
+        enable_jsvm=cfg.enable_jsvm,
+        disable_virtual_path_blobs=cfg.disable_virtual_path_blobs,
+        max_script_bytes=cfg.preforge.jsvm.max_script_bytes,
     )
 
 
-def from_config(cfg: Any, environ: Mapping[str, str] | None = None) -> ReadOptions:
-    """Take the read options from a Config object; ``environ`` defaults to the process environment."""
+def from_config(cfg: Any, environ: Mapping[str, str] | None = None, conf: str = "") -> ReadOptions:
+    """Take the read options from a Config object; ``environ`` defaults to the process environment.
+
+    ``conf`` is the path of tyk.conf: relative paths of scripts are looked up beside it too.
+    """
     limits = getattr(getattr(cfg, "preforge", None), "limits", None)
     return ReadOptions(
         compile=compile_options(cfg),
         environ=dict(os.environ if environ is None else environ),
         secrets=dict(cfg.secrets),
+        conf=conf,
         middleware_path=cfg.middleware_path,
-        enable_jsvm=cfg.enable_jsvm,
+        tyk_js_path=cfg.tyk_js_path,
+        max_modules=cfg.preforge.jsvm.max_modules,
         max_file_bytes=getattr(limits, "max_definition_bytes", MAX_FILE_BYTES),
         max_files=getattr(limits, "max_definitions", MAX_FILES),
     )

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import os
-import stat
-import time
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import orjson
 
 from core.apidef.compile import compile_definition
-from core.apidef.decode import decode
+from core.apidef.decode import Definition, decode
+from core.apidef.files import is_racy, read_regular
 from core.apidef.options import ReadOptions
 from core.apidef.references import substitute
-from core.apidef.snapshot import Entry, Snapshot, Stamp
+from core.apidef.script_files import EMPTY, ScriptReader, ScriptSet, discover
+from core.apidef.scripts import script_paths
+from core.apidef.snapshot import Entry, Scripts, Snapshot, Stamp, used_texts
+from core.apidef.specs import PlanSpec
 from core.findings import Finding
 
-# A file changed within this time of being read may change again without a new time stamp.
-_RACY_NS = 2_000_000_000
 _COMPANIONS = ("-oas.json", "-mcp.json")
-_SCRIPT_FOLDERS = ("pre", "auth", "post_auth", "post")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,16 +44,7 @@ def list_files(app_path: str, options: ReadOptions) -> tuple[list[str], list[Fin
 
 def read_file(path: str, options: ReadOptions) -> tuple[bytes, os.stat_result]:
     """Return the raw text of a regular file and its state. Raises OSError, ValueError if too large."""
-    # Without O_NONBLOCK a named pipe in the directory would hold the reload for ever.
-    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with open(handle, "rb") as stream:
-        state = os.fstat(handle)
-        if not stat.S_ISREG(state.st_mode):
-            raise ValueError("expected a regular file")
-        raw = stream.read(options.max_file_bytes + 1)
-    if len(raw) > options.max_file_bytes:
-        raise ValueError(f"the file is too large: at most {options.max_file_bytes} bytes are read")
-    return raw, state
+    return read_regular(path, options.max_file_bytes)
 
 
 def is_companion(name: str, raw: bytes, names: set[str]) -> bool:
@@ -81,26 +72,22 @@ def read_directory(app_path: str, options: ReadOptions, previous: Snapshot | Non
         return ReadResult(before, [Finding("error", app_path, "", message)], ok=False)
     generation = before.generation + 1 if previous is not None else 0
     fingerprint = options.fingerprint()
-    scripts = script_folders(options)
+    loading, about_library = Loading.begin(options, previous)
+    findings.extend(about_library)
     present = set(names)
     entries: dict[str, Entry] = {}
     for name in names:
         old = before.entries.get(name)
         entry, found = _read_entry(
-            app_path,
-            name,
-            present=present,
-            old=old,
-            options=options,
-            fingerprint=fingerprint,
-            scripts=scripts,
+            app_path, name, present=present, old=old, loading=loading, fingerprint=fingerprint
         )
         findings.extend(found)
         if entry is None:
             continue
         kept = old is not None and old.raw and old.claim == entry.claim
         entries[name] = replace(entry, since=old.since if old is not None and kept else generation)
-    return ReadResult(Snapshot(entries, generation, scripts), findings)
+    texts = used_texts(entries, loading.library, loading.scripts.texts)
+    return ReadResult(Snapshot(entries, generation, loading.library, texts, loading.scripts.states), findings)
 
 
 def unreadable(name: str, error: OSError | ValueError) -> Finding:
@@ -109,36 +96,80 @@ def unreadable(name: str, error: OSError | ValueError) -> Finding:
     return Finding("error", name, "", f"the file cannot be read: {text}")
 
 
-def script_folders(options: ReadOptions) -> frozenset[str]:
-    """Return the api ids for which ``middleware_path`` holds scripts that would run by themselves."""
-    if not options.enable_jsvm or not options.middleware_path:
-        return frozenset()
-    root = Path(options.middleware_path)
-    return frozenset(
-        script.parts[-3] for folder in _SCRIPT_FOLDERS for script in root.glob(f"*/{folder}/*.js")
-    )
+def script_reader(options: ReadOptions, before: Snapshot | None = None) -> ScriptReader:
+    """Return the reader of scripts, which remembers what an earlier load read."""
+    old = before or Snapshot()
+    return ScriptReader(options.script_limits(), old.files, old.texts)
+
+
+def read_library(reader: ScriptReader, options: ReadOptions) -> tuple[ScriptSet, list[Finding]]:
+    """Read the script of tyk_js_path. Without it the APIs are served; what they miss of it fails when it is used."""
+    path = options.tyk_js_path
+    if not options.compile.enable_jsvm or not path:
+        return EMPTY, []
+    found = reader.read([path], {})
+    findings = [Finding(remark.severity, options.conf, "$.tyk_js_path", remark.message) for remark in found.remarks]
+    if found.files[path].problem:
+        findings.append(Finding("error", options.conf, "$.tyk_js_path", found.files[path].problem))
+    return found, findings
+
+
+@dataclass(slots=True)
+class Loading:
+    """What the files of one load are read with. found: scripts that lie in folders, by api id."""
+
+    options: ReadOptions
+    scripts: ScriptReader
+    library: ScriptSet
+    found: dict[str, dict[str, tuple[str, ...]]]
+
+    @classmethod
+    def begin(cls, options: ReadOptions, before: Snapshot | None) -> tuple[Loading, list[Finding]]:
+        """Look for scripts. Returns what the files are read with, and findings about the library."""
+        reader = script_reader(options, before)
+        library, findings = read_library(reader, options)
+        conf_dir = options.script_limits().conf_dir
+        return cls(options, reader, library, discover(options.middleware_path, conf_dir)), findings
+
+    def script_set(self, api_id: str, named: Iterable[str]) -> ScriptSet | None:
+        """Read the scripts of one API, None if it has none. named: paths as the definition writes them."""
+        paths = list(named) if self.options.compile.enable_jsvm else []
+        found = self.found.get(api_id, {}) if api_id else {}
+        return self.scripts.read(paths, found) if paths or found else None
+
+    def compile(
+        self, definition: Definition, file: str, scripts: ScriptSet | None
+    ) -> tuple[PlanSpec | None, list[Finding]]:
+        """Compile one definition with the scripts that were read for it."""
+        known = Scripts(scripts or EMPTY, self.library, self.scripts.texts)
+        return compile_definition(definition, file, self.options.compile, known)
+
+    def refreshed(self, entry: Entry) -> tuple[Entry, list[Finding]]:
+        """Return the entry of an unchanged definition with its scripts of now, and what is to be said of new ones."""
+        named = entry.scripts.named() if entry.scripts is not None else ()
+        scripts = self.script_set(entry.api_id, named)
+        if scripts == entry.scripts or not entry.raw:
+            return entry, []
+        definition = decode(entry.raw, entry.file)[0]
+        findings = self.compile(definition, entry.file, scripts)[1] if definition is not None else []
+        return replace(entry, scripts=scripts), findings
 
 
 def _read_entry(
-    app_path: str,
-    name: str,
-    *,
-    present: set[str],
-    old: Entry | None,
-    options: ReadOptions,
-    fingerprint: str,
-    scripts: frozenset[str],
+    app_path: str, name: str, *, present: set[str], old: Entry | None, loading: Loading, fingerprint: str
 ) -> tuple[Entry | None, list[Finding]]:
     path = str(Path(app_path, name))
+    options = loading.options
 
     def failed(found: list[Finding], stamp: Stamp | None) -> tuple[Entry, list[Finding]]:
-        base = old or Entry(name, "", None, b"")
-        return replace(base, stamp=stamp, failed=tuple(found)), found
+        base, about_scripts = loading.refreshed(old) if old is not None else (Entry(name, "", None, b""), [])
+        return replace(base, stamp=stamp, failed=tuple(found)), found + about_scripts
 
     try:
         state = Path(path).stat()
         if old is not None and old.stamp == _stamp(state, fingerprint):
-            return old, list(old.failed)
+            entry, about_scripts = loading.refreshed(old)
+            return entry, list(old.failed) + about_scripts
         raw, state = read_file(path, options)
     except FileNotFoundError:
         return None, []
@@ -146,19 +177,19 @@ def _read_entry(
         return failed([unreadable(name, error)], None)
     if is_companion(name, raw, present):
         return None, []
-    racy = state.st_mtime_ns > time.time_ns() - _RACY_NS
-    stamp = None if racy else _stamp(state, fingerprint)
+    stamp = None if is_racy(state) else _stamp(state, fingerprint)
     text, findings = substitute(raw, name, options.environ, options.secrets)
     if findings:
         return failed(findings, stamp)
     definition, findings = decode(text, name)
     if definition is None:
         return failed(findings, stamp)
-    spec, found = compile_definition(definition, name, options.compile, scripts)
+    scripts = loading.script_set(definition.get("api_id", ""), script_paths(definition))
+    spec, found = loading.compile(definition, name, scripts)
     findings = findings + found
     if spec is None:
         return failed(findings, stamp)
-    return Entry(name, spec.api_id, stamp, text, (), (spec.domain, spec.listen_path)), findings
+    return Entry(name, spec.api_id, stamp, text, (), (spec.domain, spec.listen_path), scripts=scripts), findings
 
 
 def _stamp(state: os.stat_result, fingerprint: str) -> Stamp:

@@ -198,6 +198,7 @@ DEFINITION = obj(
         "detailed_tracing": Bool(),
         "error_overrides": ANY_MAP,
         "error_overrides_disabled": Bool(),
+        "preforge": obj({"jsvm": obj({"isolation": Str()})}),
     },
     ignore=frozenset({"_id", "hook_references", "is_site", "sort_by", "user_owners", "user_group_owners"}),
 )

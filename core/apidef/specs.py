@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from core.apidef.addresses import AddressLists
     from core.apidef.endpoints import EndpointSpec
     from core.apidef.recording import RecordingSpec
+    from core.apidef.scripts import ScriptSpec
     from core.apidef.versions import Selector
 
 RefuseKind = Literal["status", "text", "unsupported"]
@@ -89,6 +90,7 @@ class PlanSpec:
     of the same API. ``expires`` is the unix time from which a version is refused, None for never, ``api_expires`` the
     one of the whole API. ``endpoints`` holds the entries that speak of paths. ``recording`` says what is unusual
     about the records of its requests, None for nothing. ``addresses`` says which clients it is open to, None for all.
+    ``scripts`` is its JavaScript, one object in the specs of all versions, None for none.
     """
 
     file: str
@@ -131,3 +133,4 @@ class PlanSpec:
     endpoints: tuple[EndpointSpec, ...] = ()
     recording: RecordingSpec | None = None
     addresses: AddressLists | None = None
+    scripts: ScriptSpec | None = None

@@ -155,7 +155,7 @@ def lint(options: argparse.Namespace) -> int:
         from core.apidef.read import read_directory  # noqa: PLC0415
         from core.events.check import check_events  # noqa: PLC0415
 
-        reading = from_config(config, os.environ)
+        reading = from_config(config, os.environ, options.conf or "")
         findings = findings + lint_apis(config.app_path, reading)
         snapshot = read_directory(config.app_path, reading, None).snapshot
         findings += check_events(config, options.conf or "tyk.conf", snapshot)

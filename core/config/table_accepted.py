@@ -56,11 +56,6 @@ ports_whitelist | {any} |  | swap | accepted | Ports that APIs may listen on by 
 disable_ports_whitelist | bool |  | swap | accepted | Let APIs listen on any port.
 service_discovery.default_cache_timeout | int |  | swap | accepted | Seconds that discovered targets are cached.
 resource_sync | {any} |  | swap | accepted | Repeated loading when definitions cannot be read.
-enable_jsvm | bool |  | swap | accepted | Run JavaScript middleware.
-jsvm_timeout | int |  | swap | accepted | Seconds that a script may run.
-disable_virtual_path_blobs | bool |  | swap | accepted | Refuse virtual endpoints whose code stands in the definition.
-tyk_js_path | str |  | swap | accepted | Script that is loaded before all others.
-middleware_path | str |  | swap | accepted | Directory of scripts and plugins.
 coprocess_options.enable_coprocess | bool |  | swap | accepted | Run plugins beside the gateway.
 coprocess_options.coprocess_grpc_server | str |  | swap | accepted | Address of the gRPC plugin server.
 coprocess_options.grpc_recv_max_size | int |  | swap | accepted | Bytes of a message from the plugin server.

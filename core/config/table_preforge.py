@@ -51,4 +51,16 @@ preforge.sessions.max_stale | num | 300 | swap | used | Seconds that a session m
 preforge.limits.max_counters | int | 65536 | restart | used | Rate limits, quotas and circuit breakers (two each) that are counted at one time on this node; a limit more is refused with 503, a breaker more never opens.
 preforge.limits.max_path_results | int | 4096 | swap | used | Answers of the path lists that a worker remembers; when there are more, all are forgotten. 0 remembers none.
 preforge.quota.report_interval | num | 0.1 | restart | used | Seconds between reports to the store of requests that were counted on the node.
+preforge.jsvm.contexts | int | 2 | restart | used | JavaScript contexts that every worker has ready when it starts.
+preforge.jsvm.max_contexts | int | 16 | swap | used | JavaScript contexts of one worker, shared by its APIs.
+preforge.jsvm.memory_limit_mb | num | 64 | swap | used | Memory of one context in MB; a script that needs more has failed, and the context is replaced.
+preforge.jsvm.max_queued | int | 1024 | swap | used | Calls of one worker that wait for a context; one more is answered with 503.
+preforge.jsvm.max_result_bytes | int | 16777216 | swap | used | Size of what a script returns; a script that returns more has failed.
+preforge.jsvm.max_script_bytes | int | 4194304 | swap | used | Size of one API's scripts and modules together; what is beyond it is not loaded.
+preforge.jsvm.max_modules | int | 500 | swap | used | Modules that the scripts of one API may require, and scripts that are read of one folder.
+preforge.jsvm.http_timeout | num | 0 | swap | used | Seconds for one HTTP request of a script; 0 means that jsvm_timeout alone bounds it.
+preforge.jsvm.max_response_bytes | int | 10485760 | swap | used | Size of the answer to an HTTP request of a script; a larger one makes the request fail.
+preforge.jsvm.max_requests | int | 64 | swap | used | HTTP requests of scripts that one worker makes at one time; further ones wait.
+preforge.jsvm.blocked_networks | [cidr] |  | swap | used | Networks that scripts cannot send HTTP requests to, judged by the address that is connected to.
+preforge.jsvm.max_log_bytes | int | 65536 | swap | used | Bytes that one call of a script may log; more is left out.
 """

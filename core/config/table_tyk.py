@@ -60,4 +60,9 @@ access_logs.template | [str] |  | restart | used | Fields of an access log line;
 override_messages | {any} |  | swap | used | Other texts and codes for messages: {id: {message, code}}.
 secrets | {str} |  | swap | used | Values for secrets:// references.
 kv.file.base_path | str |  | swap | used | Directory of file:// references.
+enable_jsvm | bool |  | swap | used | Run JavaScript. Without it an API with hooks in JavaScript answers 500, and virtual endpoints lead to the upstream.
+jsvm_timeout | int | 0 | swap | used | Seconds that a hook or virtual endpoint may run, with all that it waits for; then it has failed. 0 or less means 5.
+disable_virtual_path_blobs | bool |  | swap | used | Do not load virtual endpoints whose code stands in the definition: calls of them fail. Those in files work.
+tyk_js_path | str |  | swap | used | Script that is loaded before all others of every API; a relative path is looked up from the working directory, then beside tyk.conf.
+middleware_path | str | middleware | swap | used | Directory with the folders API_ID/pre, auth, post_auth and post, whose .js files run by themselves. Paths in definitions do not start there, but in the working directory, else beside tyk.conf.
 """

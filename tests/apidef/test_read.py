@@ -189,13 +189,13 @@ def test_references_are_escaped_and_a_new_secret_is_seen(tmp_path: Path) -> None
     assert spec.api_id == "v2"
 
 
-def test_script_folder_refuses_the_api(tmp_path: Path) -> None:
+def test_script_folder_of_an_api_with_plugins_of_another_kind_refuses_it(tmp_path: Path) -> None:
     apps, scripts = tmp_path / "apps", tmp_path / "middleware" / "a" / "pre"
     apps.mkdir()
     scripts.mkdir(parents=True)
-    write(apps, "a.json", definition())
+    write(apps, "a.json", definition(custom_middleware={"driver": "python"}))
     write(scripts, "check.js", "")
-    options = ReadOptions(environ={}, middleware_path=str(tmp_path / "middleware"), enable_jsvm=True)
+    options = ReadOptions(environ={}, middleware_path=str(tmp_path / "middleware"))
     (spec,) = plan_specs(read_directory(str(apps), options, None).snapshot, options.compile)
     assert [refuse.reason for refuse in spec.refuse] == ["scripts"]
 
