@@ -78,6 +78,7 @@ cdef class Exchange:
         cdef Plan plan
         cdef Router router = gw.router
         self.path = decoded = PyBytes_FromStringAndSize(head.at(head.target), head.path_len)
+        self.encoded, self.unclean = head.encoded, head.unclean
         if head.target_len > head.path_len + 1:
             self.query = PyBytes_FromStringAndSize(head.at(head.target + head.path_len + 1),
                                                    head.target_len - head.path_len - 1)
@@ -156,8 +157,7 @@ cdef class Exchange:
             self.loops += 1
             if self.loops > MOST_LOOPS:
                 return self.fail_now(500, f"Loop level too deep. Found more than {MOST_LOOPS} loops in single request")
-            self.path = self._upstream_path(plan)
-            self.route_end = self.version_end = 0
+            move(self, self._upstream_path(plan), self.query, 0)
             self.version = NON_VERSIONED
             self.default_version = None
             return self._enter(plan.loop)
@@ -220,7 +220,7 @@ cdef class Exchange:
         """Listen path off, target path on (tyk-core 3.9); for a loop, the path that the inner API sees."""
         cdef bytes rest = self.path, decoded, head, base, exact
         if plan.strip and self.route_end:
-            if self.req.encoded:
+            if self.encoded:
                 decoded = unquote_to_bytes(rest)
                 head = decoded[:self.route_end]
                 rest = rest[self.route_end:] if rest.startswith(head) else escape_decoded(decoded[self.route_end:])
@@ -899,6 +899,21 @@ cdef class Exchange:
         return unquote_to_bytes(self.path)
 
     @property
+    def full_path(self):
+        """The path with the listen path, as the steps see it, percent-encoded, bytes."""
+        return self.path
+
+    @property
+    def request_target(self):
+        """Path and query as the client sent them, bytes."""
+        return PyBytes_FromStringAndSize(self.req.at(self.req.target), self.req.target_len)
+
+    @property
+    def secure(self):
+        """Whether the client's connection is encrypted up to the gateway."""
+        return self.client.secure
+
+    @property
     def answered(self):
         return self.status != 0
 
@@ -941,11 +956,24 @@ cdef class Exchange:
         """The first value of a request header, or None."""
         return self.req.get(name)
 
+    def set_url(self, bytes path not None, bytes query not None, int end):
+        """Replace the request's URL for the steps that follow and for the upstream.
+
+        path: with the listen path, percent-encoded; end: decoded bytes of it that are the listen path, 0 if it does not
+        begin with it. Raises ValueError for what cannot stand in a request target (RFC 9112 section 3.2.1).
+        """
+        change_url(self, path, query, end)
+
+    def set_body(self, bytes body not None):
+        """Replace the request body; it goes upstream with its length. No body stays none if this one is empty.
+
+        Raises RuntimeError when the old body has not been read: only plans and steps that need the body read it.
+        """
+        change_body(self, body)
+
     def rewrite(self, bytes path not None, bytes query not None, Target target=None):
         """Send the request elsewhere: path without the listen path, percent-encoded; target: instead of the API's own."""
-        self.path, self.query = path, query
-        self.req.encoded |= b"%" in path
-        self.route_end = self.version_end = 0
+        move(self, path, query, 0)
         self.chosen = target
 
     def loop(self, Plan plan not None, bytes path not None, bytes query not None, int end, *, bytes method=b"",

@@ -256,7 +256,9 @@ cdef class Exchange:
     cdef int64_t started_us, sent_us, upstream_us
     cdef int64_t bytes_out
     cdef int64_t hard_ms
-    cdef int route_end                      # of the listen path, in the decoded path
+    cdef bint encoded                       # the path holds a "%"
+    cdef bint unclean                       # the path may hold "//" or dot segments, plain or encoded
+    cdef readonly int route_end             # of the listen path, in the decoded path
     cdef int version_end                    # of a version that stands behind it and stays there
     cdef list extra                         # header fields for whatever response there will be
     cdef tuple served                       # header field for the upstream's response only

@@ -45,9 +45,62 @@ cdef class PyStep(Step):
             x.fail_now(500, PROBLEM)
             return ANSWERED
         if waiting is None:
-            return ANSWERED if x.status else GO_ON
+            return GO_ON if x.stage == X_STEPS and not x.status else ANSWERED
         x.task = x.gw.loop.create_task(_finish_step(x, waiting, x.serial))
         return WAIT
+
+
+cdef class WaitStep(Step):
+    """A step in Python that may wait without a task: function(exchange) -> bool.
+
+    True: the request waits until somebody calls `exchange.resume(serial)` or answers it. Otherwise it goes on, unless
+    the function has answered it. An exception refuses the request with 500 and is logged.
+    """
+    cdef object function
+
+    def __init__(self, object function):
+        self.function = function
+
+    cdef int run(self, Exchange x) except -1:
+        return said_by(x, self.function, None)
+
+
+cdef class PathStep(Step):
+    """A WaitStep for requests that meet a path entry of one kind: function(exchange, data of the entry) -> bool.
+
+    The request body is in `exchange.body` if `reads_body` of the data is true.
+    """
+    cdef object function
+    cdef int number
+
+    def __init__(self, str kind not None, object function):
+        """kind: one of accel.endpoints.KINDS. Raises ValueError for another one."""
+        self.number = KINDS.index(kind)
+        self.function = function
+
+    cdef int run(self, Exchange x) except -1:
+        cdef Endpoint endpoint = endpoint_of(x, self.number)
+        cdef int said
+        if endpoint is None:
+            return GO_ON
+        if getattr(endpoint.data, "reads_body", False):
+            said = whole_body(x)
+            if said != GO_ON:
+                return said
+        return said_by(x, self.function, endpoint)
+
+
+cdef int said_by(Exchange x, object function, Endpoint endpoint) except -1:
+    """What the function of a WaitStep or PathStep (with an endpoint) leads to."""
+    try:
+        if function(x) if endpoint is None else function(x, endpoint.data):
+            return WAIT
+    except Exception:
+        x.gw.logger.exception("a step of API %s failed", x.plan.api_id.decode())
+        if x.stage == X_STEPS and not x.status:
+            x.fail_now(500, PROBLEM)
+        return ANSWERED
+    return GO_ON if x.stage == X_STEPS and not x.status else ANSWERED
 
 
 async def _finish_step(Exchange x not None, object waiting, uint64_t serial):

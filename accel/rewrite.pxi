@@ -26,29 +26,6 @@ cdef class PathRewrite(Step):
         return GO_ON if x.stage == X_STEPS and not x.status else ANSWERED
 
 
-cdef int whole_body(Exchange x) except -1:
-    """For a step that needs the request body: GO_ON when it is in `x.body` (None: there is none), else what to return.
-
-    The step runs again from its start when the body is there.
-    """
-    if x.body is not None:
-        return GO_ON
-    if x.body_done:
-        if x.body_parts is not None:
-            x.body = b"".join(x.body_parts)
-            x.body_parts = None
-            x.body_held = 0
-        return GO_ON
-    if x.req.length > x.gw.max_buffered or x.body_held > x.gw.max_buffered:
-        x._too_much()
-        return ANSWERED
-    x.step -= 1
-    x.stage = X_BODY
-    x._continue()
-    x.client.resume()
-    return WAIT
-
-
 cdef int go_round(Exchange x, Plan plan, bytes path, bytes query, int end, int limit, bint same) except -1:
     """Continue in a plan as a tyk:// address says. end: of the listen path in the decoded path; limit: loops that the
     request may make, 0 for what holds already; the first one that is said counts (tyk-core 3.8)."""
@@ -58,8 +35,7 @@ cdef int go_round(Exchange x, Plan plan, bytes path, bytes query, int end, int l
     x.loops += 1
     if x.loops > limit:
         return x.fail_now(500, f"Loop level too deep. Found more than {limit} loops in single request")
-    x.path, x.query = path, query
-    x.route_end, x.version_end = end, 0
+    move(x, path, query, end)
     x.ignored = False
     if not same:
         x.version = NON_VERSIONED
