@@ -230,6 +230,18 @@ cdef class GateCheck(Step):
 
 cdef Endpoint endpoint_of(Exchange x, int number):
     """The entry of a kind that the request meets behind the gate."""
-    cdef bytes full = decoded_path(x)
-    cdef bytes rest = behind(full, x.route_end)
-    return x.plan.matcher.first(number, x.method, rest, rest, behind(full, x.version_end) if x.version_end else rest)
+    return entry_of(x, number, x.method, decoded_path(x), x.route_end, x.version_end)
+
+
+cdef Endpoint endpoint_before(Exchange x, int number):
+    """The entry of a kind that the request met before it was rewritten, for what is done with its response."""
+    cdef View view = x.view
+    if view is None:
+        return endpoint_of(x, number)
+    return entry_of(x, number, view.method, unquote_to_bytes(view.path) if view.encoded else view.path, view.route_end,
+                    view.version_end)
+
+
+cdef Endpoint entry_of(Exchange x, int number, bytes method, bytes full, int route_end, int version_end):
+    cdef bytes rest = behind(full, route_end)
+    return x.plan.matcher.first(number, method, rest, rest, behind(full, version_end) if version_end else rest)

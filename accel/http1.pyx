@@ -30,7 +30,7 @@ from accel.analytics cimport (
 )
 from accel.chunked cimport CHUNK_BAD_EXTENSION, CHUNK_BAD_TRAILER, CHUNK_DATA, CHUNK_END, CHUNK_MORE
 from accel.endpoints cimport (
-    GATE_FORBIDDEN, GATE_IGNORED, GATE_OPEN, K_BREAKER, K_HARD_TIMEOUT, K_RATE_LIMIT, K_URL_REWRITE, Endpoint,
+    GATE_FORBIDDEN, GATE_IGNORED, GATE_OPEN, K_BREAKER, K_HARD_TIMEOUT, K_METHOD, K_RATE_LIMIT, K_URL_REWRITE, Endpoint,
     EndpointMatcher, Pattern, Verdict, VerdictMemo, stricter,
 )
 from accel.headers cimport (

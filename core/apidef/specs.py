@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from core.apidef.addresses import AddressLists
+    from core.apidef.edits import HeaderChange
     from core.apidef.endpoints import EndpointSpec
     from core.apidef.recording import RecordingSpec
     from core.apidef.versions import Selector
@@ -89,6 +90,7 @@ class PlanSpec:
     of the same API. ``expires`` is the unix time from which a version is refused, None for never, ``api_expires`` the
     one of the whole API. ``endpoints`` holds the entries that speak of paths. ``recording`` says what is unusual
     about the records of its requests, None for nothing. ``addresses`` says which clients it is open to, None for all.
+    ``injected`` is what a response processor edits after the version's own edits.
     """
 
     file: str
@@ -131,3 +133,4 @@ class PlanSpec:
     endpoints: tuple[EndpointSpec, ...] = ()
     recording: RecordingSpec | None = None
     addresses: AddressLists | None = None
+    injected: HeaderChange | None = None
