@@ -16,6 +16,7 @@ cdef enum:
     K_HARD_TIMEOUT = 11
     K_BREAKER = 12
     K_URL_REWRITE = 13
+    K_METHOD = 18
     K_TRACK = 19
     K_DO_NOT_TRACK = 20
     K_INTERNAL = 22

@@ -18,7 +18,7 @@ cdef Py_ssize_t LONGEST_MEMO = 512     # bytes of a path that is worth keeping
 assert len(KINDS) == K_COUNT and NUMBERS["internal"] == K_INTERNAL and NUMBERS["hard_timeouts"] == K_HARD_TIMEOUT
 assert NUMBERS["track_endpoints"] == K_TRACK and NUMBERS["do_not_track_endpoints"] == K_DO_NOT_TRACK
 assert NUMBERS["rate_limit"] == K_RATE_LIMIT and NUMBERS["url_rewrites"] == K_URL_REWRITE
-assert NUMBERS["circuit_breakers"] == K_BREAKER
+assert NUMBERS["circuit_breakers"] == K_BREAKER and NUMBERS["method_transforms"] == K_METHOD
 
 
 cdef class Pattern:

@@ -19,7 +19,9 @@ cdef class Exchange:
         self.status = self.loops = self.loop_limit = self.route_end = 0
         self.plan = None
         self.target = self.chosen = None
-        self.unlimited = False
+        self.later = None
+        self.view = None
+        self.unlimited = self.unforwarded = False
         self.breaker = None
         self.body = None
         self.body_parts = None
@@ -53,6 +55,7 @@ cdef class Exchange:
         else:
             self.method = PyBytes_FromStringAndSize(head.buf, head.method_len)
             self.head_only = self.method == b"HEAD"
+        self.up_head = self.head_only
         self.close = (gw.close_connections or gw.draining or head.connection & CONN_CLOSE
                       or (self.http10 and not head.connection & CONN_KEEP_ALIVE)
                       or (gw.max_requests and self.client.served >= gw.max_requests))
@@ -78,6 +81,7 @@ cdef class Exchange:
         cdef Plan plan
         cdef Router router = gw.router
         self.path = decoded = PyBytes_FromStringAndSize(head.at(head.target), head.path_len)
+        self.encoded, self.unclean = head.encoded, head.unclean
         if head.target_len > head.path_len + 1:
             self.query = PyBytes_FromStringAndSize(head.at(head.target + head.path_len + 1),
                                                    head.target_len - head.path_len - 1)
@@ -143,21 +147,27 @@ cdef class Exchange:
 
     cdef int run(self) except -1:
         """Run the plan's steps from where it stopped."""
-        cdef Plan plan = self.plan
+        cdef Plan plan
         cdef Step step
         self.stage = X_STEPS
-        while self.step < len(plan.steps):
-            step = <Step>plan.steps[self.step]
-            self.step += 1
-            if step.run(self) != GO_ON:
-                return 0
+        while True:
             plan = self.plan            # a step may have chosen another one
+            if self.step < len(plan.steps):
+                step = <Step>plan.steps[self.step]
+                self.step += 1
+                if step.run(self) != GO_ON:
+                    return 0
+            elif self.later is None:
+                break
+            elif settle(self) != GO_ON:
+                return 0
         if plan.loop is not None and self.chosen is None:
             self.loops += 1
             if self.loops > MOST_LOOPS:
                 return self.fail_now(500, f"Loop level too deep. Found more than {MOST_LOOPS} loops in single request")
-            self.path = self._upstream_path(plan)
-            self.route_end = self.version_end = 0
+            move(self, self._upstream_path(plan), self.query, 0)
+            self.view = None
+            self.unforwarded = False
             self.version = NON_VERSIONED
             self.default_version = None
             return self._enter(plan.loop)
@@ -191,6 +201,8 @@ cdef class Exchange:
                 plan.turn = (plan.turn + 1) % len(plan.targets)
         else:
             return self.fail_now(500, PROBLEM)
+        if self.view is None and plan.response_steps:
+            self.view = view_of(self)
         if breaker_refuses(self):
             return 0
         self.hard_ms = plan.exchange_timeout
@@ -220,7 +232,7 @@ cdef class Exchange:
         """Listen path off, target path on (tyk-core 3.9); for a loop, the path that the inner API sees."""
         cdef bytes rest = self.path, decoded, head, base, exact
         if plan.strip and self.route_end:
-            if self.req.encoded:
+            if self.encoded:
                 decoded = unquote_to_bytes(rest)
                 head = decoded[:self.route_end]
                 rest = rest[self.route_end:] if rest.startswith(head) else escape_decoded(decoded[self.route_end:])
@@ -248,8 +260,10 @@ cdef class Exchange:
         cdef Buffer out = gw.out
         cdef Field* field
         cdef int i
-        cdef bint forwarded = False
+        cdef uint64_t own = OWN_REQUEST
         cdef bytes query = self.query
+        if self.unforwarded:
+            own &= ~(<uint64_t>1 << F_X_FORWARDED_FOR)      # one that was put there afterwards
         if head.nominated:
             head.drop_nominated()
         if gw.id_upstream:
@@ -271,7 +285,7 @@ cdef class Exchange:
         out.put("\r\n", 2)
         for i in range(head.count):
             field = &head.fields[i]
-            if field.gone or OWN_REQUEST & (<uint64_t>1 << field.id):
+            if field.gone or own & (<uint64_t>1 << field.id):
                 continue
             if field.id == F_USER_AGENT and field.value_len == 0:
                 continue
@@ -279,7 +293,7 @@ cdef class Exchange:
             out.put(": ", 2)
             out.put(head.at(field.value), field.value_len)
             out.put("\r\n", 2)
-        if plan.add_forwarded_for:
+        if not self.unforwarded:
             out.put("X-Forwarded-For: ", 17)
             if head.seen & (<uint64_t>1 << F_X_FORWARDED_FOR):
                 for i in range(head.count):
@@ -534,7 +548,7 @@ cdef class Exchange:
         for step in self.plan.response_steps:
             step.run(self)
         seen = head.seen
-        if head.body == BODY_NONE:
+        if head.body == BODY_NONE or self.head_only:
             self.out = OUT_NONE
         elif head.body == BODY_LENGTH and self.inflate is None:
             self.out = OUT_RAW
@@ -644,6 +658,8 @@ cdef class Exchange:
 
     cdef int _body_out(self, bytes data, const char* p, Py_ssize_t n) except -1:
         cdef Buffer out = self.gw.out
+        if self.out == OUT_NONE:
+            return 0                    # the upstream was asked with another method than HEAD
         self.bytes_out += n
         if self.capture is not None:
             self.capture.add_response(p, n)
@@ -899,6 +915,26 @@ cdef class Exchange:
         return unquote_to_bytes(self.path)
 
     @property
+    def full_path(self):
+        """The path with the listen path, as the last step saw it, percent-encoded, bytes."""
+        return self.path if self.view is None else self.view.path
+
+    @property
+    def full_query(self):
+        """The query that belongs to `full_path`, bytes."""
+        return self.query if self.view is None else self.view.query
+
+    @property
+    def request_target(self):
+        """Path and query as the client sent them, bytes."""
+        return PyBytes_FromStringAndSize(self.req.at(self.req.target), self.req.target_len)
+
+    @property
+    def secure(self):
+        """Whether the client's connection is encrypted up to the gateway."""
+        return self.client.secure
+
+    @property
     def answered(self):
         return self.status != 0
 
@@ -941,32 +977,43 @@ cdef class Exchange:
         """The first value of a request header, or None."""
         return self.req.get(name)
 
+    def set_url(self, bytes path not None, bytes query not None, int end):
+        """Replace the request's URL for the steps that follow and for the upstream.
+
+        path: with the listen path, percent-encoded; end: decoded bytes of it that are the listen path, 0 if it does not
+        begin with it. Raises ValueError for what cannot stand in a request target (RFC 9112 section 3.2.1).
+        """
+        change_url(self, path, query, end)
+
+    def set_body(self, bytes body not None):
+        """Replace the request body; it goes upstream with its length. No body stays none if this one is empty.
+
+        Raises RuntimeError when the old body has not been read: only plans and steps that need the body read it.
+        """
+        change_body(self, body)
+
     def rewrite(self, bytes path not None, bytes query not None, Target target=None):
-        """Send the request elsewhere: path without the listen path, percent-encoded; target: instead of the API's own."""
-        self.path, self.query = path, query
-        self.req.encoded |= b"%" in path
-        self.route_end = self.version_end = 0
-        self.chosen = target
+        """Send the request elsewhere when all steps have run: path without the listen path, percent-encoded; target:
+        instead of the API's own."""
+        rewrite_later(self, path, query, target)
 
     def loop(self, Plan plan not None, bytes path not None, bytes query not None, int end, *, bytes method=b"",
-             int limit=0, bint limits=False, bint same=False):
+             int limit=0, bint limits=False, bint same=False, bint later=False):
         """Continue in a plan of the gateway, from its first step (tyk-core 3.8).
 
         path: percent-encoded; end: of the listen path that it begins with, 0 without; method: another one; limit: loops
-        that the request may make; limits: count it in rate limits and quotas again; same: it is the plan of this API.
+        that the request may make; limits: count it in rate limits and quotas again; same: it is the plan of this API;
+        later: when all steps have run, unless a rewrite leads elsewhere.
         """
-        if method and method != self.method:
-            if method == b"HEAD" or self.head_only or not method.isalpha():
-                # What the client can read as the answer follows from the method that it sent.
-                self.gw.logger.error("API %s: a rewrite asks for the method %r", self.plan.api_id.decode(), method[:20])
-                self.fail_now(500, PROBLEM)
-                return
-            self.method = method
-            self.upgrade = False
-            if self.body is None and self.req.body == BODY_NONE and method in (b"POST", b"PUT", b"PATCH"):
-                self.body = b""         # so that it says its length (RFC 9110 section 8.6)
-        self.unlimited = not limits
-        go_round(self, plan, path, query, end, limit, same)
+        if self.stage != X_STEPS or self.status or later and self.later is not None and self.later.rewritten:
+            return
+        loop_later(self, plan, path, query, end, method, limit, limits, same)
+        if not later:
+            settle(self)
+
+    def transform_method(self, bytes method not None):
+        """Send the request with another method when all steps have run."""
+        later_of(self).method = method
 
     def answer(self, int status, object headers=(), bytes body=b""):
         """Answer the request. headers: (name, value) bytes pairs. Raises ValueError for bytes that are not allowed."""

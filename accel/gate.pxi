@@ -154,30 +154,6 @@ cdef int go_on_in(Exchange x, Plan plan) except -1:
     return GO_ON
 
 
-cdef bytes decoded_path(Exchange x):
-    """The path without percent-encoding; one that another API has written may have some though the request had none."""
-    return unquote_to_bytes(x.path) if x.req.encoded or x.loops else x.path
-
-
-cdef int cut_path(Exchange x, Py_ssize_t start, Py_ssize_t end) except -1:
-    """Take bytes out of the path; start, end: in the decoded path. What is left keeps its spelling."""
-    if x.req.encoded or x.loops:
-        end = encoded_offset(x.path, end)
-        start = encoded_offset(x.path, start)
-    x.path = x.path[:start] + x.path[end:]
-    return 0
-
-
-cdef Py_ssize_t encoded_offset(bytes path, Py_ssize_t offset):
-    """Where byte `offset` of the decoded path is in the encoded one."""
-    cdef const unsigned char* p = <const unsigned char*>PyBytes_AS_STRING(path)
-    cdef Py_ssize_t at = 0, n = PyBytes_GET_SIZE(path)
-    while offset > 0 and at < n:
-        at += 3 if p[at] == c"%" and at + 2 < n and isxdigit(p[at + 1]) and isxdigit(p[at + 2]) else 1
-        offset -= 1
-    return at
-
-
 cdef class Expiry(Step):
     """Refuse what has expired; before that, say when it will (tyk-core 2.2 expiration, 2.3 expires)."""
     cdef double at
@@ -243,7 +219,7 @@ cdef class GateCheck(Step):
         cdef bytes full = decoded_path(x)
         cdef bytes rest = behind(full, x.route_end)
         cdef bytes bare = behind(full, x.version_end) if x.version_end else rest
-        cdef bytes clean = clean_path(full) if x.req.unclean or x.loops else full
+        cdef bytes clean = clean_path(full) if x.unclean else full
         cdef Verdict verdict = self.matcher.look(x.method, full, rest, bare, x.loops > 0)
         if clean == full:
             return verdict
@@ -252,16 +228,20 @@ cdef class GateCheck(Step):
         return stricter(verdict, self.matcher.look(x.method, clean, rest, bare, x.loops > 0))
 
 
-cdef bytes behind(bytes path, int end):
-    """What is left of a path behind a prefix, with a leading slash."""
-    if end == 0:
-        return path
-    path = path[end:]
-    return path if path[:1] == b"/" else b"/" + path
-
-
 cdef Endpoint endpoint_of(Exchange x, int number):
     """The entry of a kind that the request meets behind the gate."""
-    cdef bytes full = decoded_path(x)
-    cdef bytes rest = behind(full, x.route_end)
-    return x.plan.matcher.first(number, x.method, rest, rest, behind(full, x.version_end) if x.version_end else rest)
+    return entry_of(x, number, x.method, decoded_path(x), x.route_end, x.version_end)
+
+
+cdef Endpoint endpoint_before(Exchange x, int number):
+    """The entry of a kind that the request met before it was rewritten, for what is done with its response."""
+    cdef View view = x.view
+    if view is None:
+        return endpoint_of(x, number)
+    return entry_of(x, number, view.method, unquote_to_bytes(view.path) if view.encoded else view.path, view.route_end,
+                    view.version_end)
+
+
+cdef Endpoint entry_of(Exchange x, int number, bytes method, bytes full, int route_end, int version_end):
+    cdef bytes rest = behind(full, route_end)
+    return x.plan.matcher.first(number, method, rest, rest, behind(full, version_end) if version_end else rest)

@@ -155,7 +155,7 @@ cdef class Plan:
     cdef readonly list response_steps
     cdef readonly list targets
     cdef readonly list others               # targets that rewrites lead to
-    cdef readonly bint strip, exact_target, preserve_host, needs_body, add_forwarded_for, loops_only
+    cdef readonly bint strip, exact_target, preserve_host, needs_body, loops_only
     cdef readonly int64_t head_timeout      # ms for the response head
     cdef readonly EndpointMatcher matcher   # path entries of the version, None without
     cdef readonly int64_t exchange_timeout  # ms for the whole exchange where no hard timeout says another, 0 for none
@@ -213,6 +213,25 @@ cdef class Upstream(Timed):
     cdef int _broken(self, int kind) except -1
 
 
+cdef class View:
+    """URL and method of a request as its last step saw them."""
+    cdef bytes path, query, method
+    cdef int route_end, version_end
+    cdef bint encoded
+
+
+cdef class Later:
+    """What a step wants of a request when all steps have run; what is not wanted is None. See the functions in rewrite.pxi."""
+    cdef bytes method
+    cdef bytes path, query
+    cdef Target target
+    cdef Plan plan                          # of a loop
+    cdef bytes loop_method
+    cdef int end, limit
+    cdef bint limits, same
+    cdef bint rewritten                     # an entry of url_rewrites has said it
+
+
 cdef class Exchange:
     cdef readonly Gateway gw
     cdef Client client
@@ -251,17 +270,24 @@ cdef class Exchange:
     cdef object breaker                     # that waits for the outcome, with the ticket it gave
     cdef int64_t ticket
     cdef Target chosen                      # by a rewrite, instead of one of the plan's
+    cdef Later later                        # None: nothing is put off
+    cdef View view                          # None: path, query and method are still those
+    cdef bint unforwarded                   # X-Forwarded-For was removed: none is added
     cdef int status                         # sent to the client, 0 before
     cdef int out                            # OUT_*
     cdef int64_t started_us, sent_us, upstream_us
     cdef int64_t bytes_out
     cdef int64_t hard_ms
-    cdef int route_end                      # of the listen path, in the decoded path
+    cdef bint encoded                       # the path holds a "%"
+    cdef bint unclean                       # the path may hold "//" or dot segments, plain or encoded
+    cdef readonly int route_end             # of the listen path, in the decoded path
     cdef int version_end                    # of a version that stands behind it and stays there
     cdef list extra                         # header fields for whatever response there will be
     cdef tuple served                       # header field for the upstream's response only
     cdef int hops                           # into the plans of versions that are APIs of their own
-    cdef bint body_done, body_chunked, expects, retried, ungzip, upgrade, close, head_only, defer_head, http10
+    cdef bint body_done, body_chunked, expects, retried, ungzip, upgrade, close, defer_head, http10
+    cdef bint head_only                     # the client asked with HEAD
+    cdef bint up_head                       # so do we
     cdef bint body_sent, response_whole, reused
     cdef object inflate
     cdef bytes inflate_rest

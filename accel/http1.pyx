@@ -30,12 +30,12 @@ from accel.analytics cimport (
 )
 from accel.chunked cimport CHUNK_BAD_EXTENSION, CHUNK_BAD_TRAILER, CHUNK_DATA, CHUNK_END, CHUNK_MORE
 from accel.endpoints cimport (
-    GATE_FORBIDDEN, GATE_IGNORED, GATE_OPEN, K_BREAKER, K_HARD_TIMEOUT, K_RATE_LIMIT, K_URL_REWRITE, Endpoint,
+    GATE_FORBIDDEN, GATE_IGNORED, GATE_OPEN, K_BREAKER, K_HARD_TIMEOUT, K_METHOD, K_RATE_LIMIT, K_URL_REWRITE, Endpoint,
     EndpointMatcher, Pattern, Verdict, VerdictMemo, stricter,
 )
 from accel.headers cimport (
     BAD_EXPECTATION, BAD_HEADERS, BAD_TARGET_LENGTH, BAD_VERSION, BODY_CHUNKED, BODY_EOF, BODY_LENGTH, BODY_NONE,
-    CH_PATH, CONN_CLOSE, CONN_KEEP_ALIVE, CONN_UPGRADE, F_ACCEPT_ENCODING, F_CONNECTION, F_CONTENT_ENCODING,
+    CH_PATH, CH_TARGET, CONN_CLOSE, CONN_KEEP_ALIVE, CONN_UPGRADE, F_ACCEPT_ENCODING, F_CONNECTION, F_CONTENT_ENCODING,
     F_CONTENT_LENGTH, F_CONTENT_TYPE, F_DATE, F_EXPECT, F_HOST, F_IDEMPOTENCY_KEY, F_KEEP_ALIVE, F_PROXY_AUTHENTICATE,
     F_PROXY_AUTHORIZATION, F_PROXY_CONNECTION, F_RANGE, F_TE, F_TRAILER, F_TRANSFER_ENCODING, F_UPGRADE,
     F_USER_AGENT, F_X_FORWARDED_FOR, F_X_RATELIMIT_LIMIT, F_X_RATELIMIT_REMAINING, F_X_RATELIMIT_RESET, F_X_REAL_IP,
@@ -53,6 +53,8 @@ from accel.shm cimport (
     R_BAD_RESPONSE, R_EXPECTATION, R_NOT_IMPLEMENTED, R_VERSION,
 )
 from accel.sniff cimport sniff
+
+from accel.endpoints import KINDS
 
 cdef extern from "<strings.h>" nogil:
     int strncasecmp(const char* a, const char* b, size_t n)
@@ -122,6 +124,8 @@ cdef inline int64_t now_us() noexcept:
 
 include "buffer.pxi"
 include "paths.pxi"
+include "url.pxi"
+include "body.pxi"
 include "plan.pxi"
 include "keys.pxi"
 include "gate.pxi"

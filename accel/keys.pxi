@@ -284,7 +284,7 @@ cdef class KeyChecks(Step):
     cdef bint _url(self, Exchange x, Grant grant) except -1:
         cdef bytes path = decoded_path(x)
         cdef bytes rest = path[x.route_end:]
-        cdef bytes clean = clean_path(path) if x.req.unclean or x.loops else path
+        cdef bytes clean = clean_path(path) if x.unclean else path
         # An upstream may read this path as the clean one (skip_url_cleaning), so that has to be open too.
         return self._opens(x, grant, path, rest) and (clean == path or self._opens(x, grant, clean, clean_path(rest)))
 

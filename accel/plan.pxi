@@ -7,21 +7,47 @@ cdef class HeaderEdit(Step):
     """Remove, then set header fields. remove: names; put: (name, value) pairs; on the response if `response`."""
     cdef tuple names
     cdef tuple pairs
-    cdef bint response
+    cdef bint response, unforwarded
 
     def __init__(self, object remove, object put, bint response=False):
         self.names = tuple(canonical(name) for name in remove)
         self.pairs = tuple((name, value) for name, value in put)
         self.response = response
+        self.unforwarded = not response and b"X-Forwarded-For" in self.names
 
     cdef int run(self, Exchange x) except -1:
         cdef HeaderBlock block = x.res if self.response else x.req
         cdef bytes name, value
+        if self.unforwarded:
+            x.unforwarded = True
         for name in self.names:
             block.drop_name(name)
         for name, value in self.pairs:
             block.drop_name(canonical(name))
             block.put(name, value)
+        return GO_ON
+
+
+cdef class PathEdits(Step):
+    """Run the steps that the entry of a kind which the request meets has as its data; none of them waits."""
+    cdef int number
+    cdef bint response
+
+    def __init__(self, str kind not None, bint response=False):
+        """kind: one of accel.endpoints.KINDS; response: the request is taken as it was before it was rewritten. Raises
+        ValueError for another kind."""
+        self.number = KINDS.index(kind)
+        self.response = response
+
+    cdef int run(self, Exchange x) except -1:
+        cdef Endpoint endpoint = endpoint_before(x, self.number) if self.response else endpoint_of(x, self.number)
+        cdef Step step
+        cdef int said
+        if endpoint is not None:
+            for step in <tuple>endpoint.data:
+                said = step.run(x)
+                if said != GO_ON:
+                    return said
         return GO_ON
 
 
@@ -38,6 +64,7 @@ cdef class PyStep(Step):
 
     cdef int run(self, Exchange x) except -1:
         cdef object waiting
+        cdef int stage = x.stage
         try:
             waiting = self.function(x)
         except Exception:
@@ -45,9 +72,62 @@ cdef class PyStep(Step):
             x.fail_now(500, PROBLEM)
             return ANSWERED
         if waiting is None:
-            return ANSWERED if x.status else GO_ON
+            return GO_ON if x.stage == stage and not x.status else ANSWERED
         x.task = x.gw.loop.create_task(_finish_step(x, waiting, x.serial))
         return WAIT
+
+
+cdef class WaitStep(Step):
+    """A step in Python that may wait without a task: function(exchange) -> bool.
+
+    True: the request waits until somebody calls `exchange.resume(serial)` or answers it. Otherwise it goes on, unless
+    the function has answered it. An exception refuses the request with 500 and is logged.
+    """
+    cdef object function
+
+    def __init__(self, object function):
+        self.function = function
+
+    cdef int run(self, Exchange x) except -1:
+        return said_by(x, self.function, None)
+
+
+cdef class PathStep(Step):
+    """A WaitStep for requests that meet a path entry of one kind: function(exchange, data of the entry) -> bool.
+
+    The request body is in `exchange.body` if `reads_body` of the data is true.
+    """
+    cdef object function
+    cdef int number
+
+    def __init__(self, str kind not None, object function):
+        """kind: one of accel.endpoints.KINDS. Raises ValueError for another one."""
+        self.number = KINDS.index(kind)
+        self.function = function
+
+    cdef int run(self, Exchange x) except -1:
+        cdef Endpoint endpoint = endpoint_of(x, self.number)
+        cdef int said
+        if endpoint is None:
+            return GO_ON
+        if getattr(endpoint.data, "reads_body", False):
+            said = whole_body(x)
+            if said != GO_ON:
+                return said
+        return said_by(x, self.function, endpoint)
+
+
+cdef int said_by(Exchange x, object function, Endpoint endpoint) except -1:
+    """What the function of a WaitStep or PathStep (with an endpoint) leads to."""
+    try:
+        if function(x) if endpoint is None else function(x, endpoint.data):
+            return WAIT
+    except Exception:
+        x.gw.logger.exception("a step of API %s failed", x.plan.api_id.decode())
+        if x.stage == X_STEPS and not x.status:
+            x.fail_now(500, PROBLEM)
+        return ANSWERED
+    return GO_ON if x.stage == X_STEPS and not x.status else ANSWERED
 
 
 async def _finish_step(Exchange x not None, object waiting, uint64_t serial):
@@ -79,7 +159,7 @@ cdef class Target:
 cdef class Plan:
     def __init__(self, bytes api_id not None, *, bytes name=b"", bytes org_id=b"", int row=0, object steps=(),
                  object response_steps=(), object targets=(), bint strip=False, bint exact_target=False,
-                 bint preserve_host=False, bint needs_body=False, bint add_forwarded_for=True,
+                 bint preserve_host=False, bint needs_body=False,
                  int64_t head_timeout_ms=30000, EndpointMatcher matcher=None, int64_t exchange_timeout_ms=0, bytes loop_path=b"",
                  object grant_key=None, bytes version=b"", RecordPlan recording=None, object others=()):
         """steps, response_steps: Step objects; targets: Target objects, used in turn; others: those that only steps
@@ -101,7 +181,6 @@ cdef class Plan:
         self.exact_target = exact_target
         self.preserve_host = preserve_host
         self.needs_body = needs_body
-        self.add_forwarded_for = add_forwarded_for
         self.head_timeout = head_timeout_ms
         self.matcher = matcher
         self.exchange_timeout = exchange_timeout_ms

@@ -151,7 +151,7 @@ cdef class Upstream(Timed):
                     self.gw.g[B_UPSTREAM_HEAD] += 1
                 return self._broken(E_INVALID)
             self.scanned = 0
-            if parse_response(self.res, p + pos, end, self.gw.limits.max_fields, x.head_only):
+            if parse_response(self.res, p + pos, end, self.gw.limits.max_fields, x.up_head):
                 return self._broken(E_INVALID)
             pos += end
             if self.res.status >= 200:

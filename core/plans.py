@@ -7,20 +7,21 @@ import logging
 import re
 import ssl
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from accel.endpoints import EndpointMatcher
 from accel.headers import canonical
-from accel.http1 import Exchange, Gateway, HeaderEdit, Origin, PathRewrite, Plan, PyStep, Step, Target
+from accel.http1 import Exchange, Gateway, Origin, PathEdits, PathMethod, PathRewrite, Plan, PyStep, Step, Target
 from accel.router import Route, Router
 from core.access.addresses import address_check
-from core.access.meta_headers import VARIABLE, meta_headers
+from core.access.header_steps import Spell, edit_steps
 from core.access.rewrite import Loops, Rewriter, stripper
 from core.access.steps import AccessSteps
 from core.access.upstreams import NamedUpstreams
 from core.access.versions import PathSteps, expiry, milliseconds, version_check
+from core.apidef.edits import HeaderChange
 from core.apidef.loops import slug
 from core.apidef.rewrites import RewriteSpec
 from core.apidef.specs import PlanSpec, RefuseSpec, TargetSpec, TransportSpec
@@ -148,36 +149,40 @@ class PlanBuilder:
         return base
 
     def _single(self, spec: PlanSpec, config: Any) -> Plan:
-        spell = (lambda name: name) if config.ignore_canonical_mime_header_key else canonical
+        spell: Spell = (lambda name: name) if config.ignore_canonical_mime_header_key else canonical
         steps: list[Step] = [_refuse(refusal) for refusal in spec.refuse]
         failed = self._access.answers.version_failed
         if spec.api_expires is not None:
             steps.append(expiry(spec.api_expires, API_EXPIRED, failed))
         if spec.selector is None and spec.not_versioned and spec.expires is not None:
             steps.append(expiry(spec.expires, VERSION_EXPIRED, failed))
-        entries = self._paths.endpoints(spec)
+        entries = self._paths.endpoints(spec, spell)
         matcher = EndpointMatcher(entries) if entries else None
         if matcher is not None:
             steps += self._paths.gate(matcher)
         if spec.addresses is not None:
             steps.append(address_check(spec.addresses, self._access.answers.address_refused))
         steps += self._access.steps(spec, matcher)
-        steps += _edits(spec.request_headers_remove, spec.request_headers_add, spell, response=False)
-        if matcher is not None and matcher.has("url_rewrites"):
-            steps.append(PathRewrite())
-        response = _edits(spec.response_headers_remove, spec.response_headers_add, spell, response=True)
+        change = HeaderChange(spec.request_headers_remove, spec.request_headers_add)
+        steps += edit_steps(change, spell, response=False)
+        if matcher is not None:
+            if matcher.has("transform_headers"):
+                steps.append(PathEdits("transform_headers"))
+            if matcher.has("url_rewrites"):
+                steps.append(PathRewrite())
+            if matcher.has("method_transforms"):
+                steps.append(PathMethod())
         return Plan(
             spec.api_id.encode(),
             name=spec.name.encode(),
             org_id=spec.org_id.encode(),
             row=self._counters.row_for(spec.api_id),
             steps=steps,
-            response_steps=response,
+            response_steps=self._response_steps(spec, matcher, spell),
             targets=[self._target(target, spec.tls) for target in spec.targets],
             strip=spec.strip_listen_path,
             exact_target=spec.disable_strip_slash,
             preserve_host=spec.preserve_host_header,
-            add_forwarded_for="x-forwarded-for" not in (name.lower() for name in spec.request_headers_remove),
             head_timeout_ms=int(config.proxy_default_timeout * 1000),
             matcher=matcher,
             exchange_timeout_ms=milliseconds(spec.global_timeout) if spec.global_timeout else 0,
@@ -187,6 +192,13 @@ class PlanBuilder:
             grant_key=self._access.grant_key(spec),
             others=[other for one in entries if isinstance(one.data, Rewriter) for other in one.data.targets.values()],
         )
+
+    def _response_steps(self, spec: PlanSpec, matcher: EndpointMatcher | None, spell: Spell) -> list[Step]:
+        """In the order of Tyk: of the path, of the version, of the API (tyk-core 2.6)."""
+        kind = "transform_response_headers"
+        steps: list[Step] = [PathEdits(kind, response=True)] if matcher is not None and matcher.has(kind) else []
+        steps += edit_steps(HeaderChange(spec.response_headers_remove, spec.response_headers_add), spell, response=True)
+        return steps if spec.injected is None else steps + edit_steps(spec.injected, spell, response=True)
 
     def _rewriter(self, spec: PlanSpec, data: RewriteSpec) -> Rewriter:
         strip = stripper(spec.route, spec.strip_listen_path)
@@ -215,24 +227,6 @@ class PlanBuilder:
 def _start(spec: PlanSpec) -> bytes:
     """The listen path, b"" if it has variables."""
     return b"" if spec.route.pattern is not None else spec.route.literal_prefix.encode()
-
-
-def _names(names: tuple[str, ...]) -> list[bytes]:
-    return [name.encode("latin-1", "replace") for name in names]
-
-
-def _pairs(pairs: tuple[tuple[str, str], ...], spell: Callable[[bytes], bytes]) -> list[tuple[bytes, bytes]]:
-    return [(spell(name.encode("latin-1", "replace")), value.encode()) for name, value in pairs]
-
-
-def _edits(
-    remove: tuple[str, ...], add: tuple[tuple[str, str], ...], spell: Callable[[bytes], bytes], *, response: bool
-) -> list[Step]:
-    """The steps that edit headers: first what is fixed, then what depends on the key."""
-    fixed = tuple(pair for pair in add if not VARIABLE.search(pair[1]))
-    varying = [(spell(name.encode("latin-1", "replace")), value) for name, value in add if VARIABLE.search(value)]
-    steps: list[Step] = [HeaderEdit(_names(remove), _pairs(fixed, spell), response)] if remove or fixed else []
-    return [*steps, meta_headers(varying, response=response)] if varying else steps
 
 
 def _host(spec: PlanSpec, hostname: str) -> bytes | re.Pattern[bytes] | None:

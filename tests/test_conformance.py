@@ -39,6 +39,10 @@ PLAIN = (
     "error_templates::generator-header",
     "ignore_endpoint_case",
     "ip_lists",
+    "paths_transforms::global-*",
+    "paths_transforms::headers-*",
+    "paths_transforms::injector-*",
+    "paths_transforms::response-headers*",
     "timeouts_breakers",
     "url_rewrite",
 )

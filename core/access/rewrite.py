@@ -63,7 +63,7 @@ class Rewriter:
         self._loops = loops
 
     def __call__(self, x: Exchange) -> None:
-        """Change where the request goes, if the expression is in its path and query."""
+        """Say where the request goes, if the expression is in its path and query."""
         url = x.path + b"?" + x.query if x.query else x.path
         groups = self._find(url)
         if groups is None and b"%" in url:
@@ -126,6 +126,7 @@ class Rewriter:
             limit=int(limit) if limit.isascii() and limit.isdigit() and len(limit) < 9 else 0,
             limits=controls.get("check_limits") == "true",
             same=leads.loop == SELF,
+            later=True,
         )
 
 

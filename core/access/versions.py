@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from accel.endpoints import Endpoint, EndpointMatcher, Pattern, VerdictMemo
 from accel.http1 import Exchange, Expiry, GateCheck, Plan, Step, VersionCheck
+from core.access.header_steps import Spell, edit_steps
 from core.apidef.breakers import BreakerSpec
+from core.apidef.edits import HeaderChange
 from core.apidef.endpoints import EndpointSpec, Rate, ReplySpec
 from core.apidef.rewrites import RewriteSpec
 from core.apidef.specs import PlanSpec
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 CHILD_UNKNOWN = 404     # newer style of versions (tyk-core 2.3)
 
 Failed = Callable[[Exchange, int, str], None]
-Made = Rate | RewriteSpec | BreakerSpec
+Made = Rate | RewriteSpec | BreakerSpec | HeaderChange
 Reply = tuple[int, list[tuple[bytes, bytes]], bytes]
 
 
@@ -36,14 +38,16 @@ class PathSteps:
         self._access = access
         self._rewriter = rewriter
 
-    def endpoints(self, spec: PlanSpec) -> list[Endpoint]:
-        """The path entries of a version."""
+    def endpoints(self, spec: PlanSpec, spell: Spell) -> list[Endpoint]:
+        """The path entries of a version. spell: how names of headers are written."""
 
         def made(entry: EndpointSpec, data: Made) -> Any:
             if isinstance(data, RewriteSpec):
                 return self._rewriter(spec, data)
             if isinstance(data, BreakerSpec):
                 return self._access.breaker(spec, entry, data)
+            if isinstance(data, HeaderChange):
+                return tuple(edit_steps(data, spell, response=entry.kind == "transform_response_headers"))
             return self._access.path_window(spec, entry, data)
 
         wanted = [e for e in spec.endpoints if not (e.kind == "rate_limit" and spec.disable_rate_limit)]
@@ -60,10 +64,12 @@ def endpoint(entry: EndpointSpec, made: Callable[[EndpointSpec, Any], Any]) -> E
     match entry.data:
         case ReplySpec() as reply:
             data = _reply(reply)
-        case Rate() | RewriteSpec() | BreakerSpec() as described:
+        case Rate() | RewriteSpec() | BreakerSpec() | HeaderChange() as described:
             data = made(entry, described)
         case float() as seconds:
             data = milliseconds(seconds)
+        case str() as method:
+            data = method.encode()
     return Endpoint(
         entry.kind,
         entry.pattern.encode(),

@@ -10,7 +10,7 @@ from core.apidef import access, features, listen_path, targets
 from core.apidef.addresses import address_lists
 from core.apidef.decode import Definition, decode
 from core.apidef.durations import parse_expiry
-from core.apidef.edits import header_edits, whole_timeout
+from core.apidef.edits import header_edits, processor_edits, whole_timeout
 from core.apidef.endpoints import endpoints
 from core.apidef.loops import resolve_loops
 from core.apidef.options import CompileOptions
@@ -65,8 +65,13 @@ def compile_definition(
     report = Report(file)
     text = definition.get
     proxy = definition.get("proxy", {})
+<<<<<<< HEAD
     for feature in features.found(features.API_FEATURES, definition):
         _note(feature, "$", report)
+=======
+    _note_features(definition, report, scripts)
+    injected = processor_edits(definition, report)
+>>>>>>> datapath
     addresses = address_lists(definition, report)
     token = access.token_source(definition, report)
     _own_port(definition, report, options)
@@ -104,6 +109,7 @@ def compile_definition(
         request_headers_add=(),
         response_headers_remove=(),
         response_headers_add=(),
+        injected=injected,
         global_timeout=None,
         tls=TransportSpec(
             transport.get("ssl_insecure_skip_verify", False) or options.proxy_ssl_insecure_skip_verify,

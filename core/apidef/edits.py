@@ -1,4 +1,4 @@
-"""Header edits and the time limit of a version (tyk-core 2.3)."""
+"""Header edits, of versions, paths and response processors, and the time limit of a version (tyk-core 2.3, 2.6)."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from core.apidef.specs import RefuseSpec
 from core.apidef.versions import unsupported
 from core.config.gojson import join_path
 
+INJECTOR = "header_injector"
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 _BAD_VALUE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _VARIABLE = re.compile(r"\$tyk_context\.|\$secret_[a-z]+\.")
@@ -37,6 +38,14 @@ class Notes(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class HeaderChange:
+    """Names to remove, then (name, value) pairs to set."""
+
+    remove: tuple[str, ...]
+    add: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class HeaderEdits:
     """Names to remove, then (name, value) pairs to set."""
 
@@ -48,35 +57,69 @@ class HeaderEdits:
 
 def header_edits(info: dict[str, Any], base: str, notes: Notes) -> HeaderEdits:
     """Return the global header edits of a version; disabled ones are left out."""
-    return HeaderEdits(
-        *_edits(info, "global_headers", base, notes), *_edits(info, "global_response_headers", base, notes)
-    )
+    request, response = (_global(info, key, base, notes) for key in ("global_headers", "global_response_headers"))
+    return HeaderEdits(request.remove, request.add, response.remove, response.add)
 
 
-def _edits(
-    info: dict[str, Any], key: str, base: str, notes: Notes
-) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
+def path_edits(entry: dict[str, Any], place: str, notes: Notes) -> tuple[HeaderChange, bool]:
+    """What an entry of transform_headers or transform_response_headers does, and whether it does anything."""
+    found = _change(entry, "delete_headers", "add_headers", place, notes)
+    return found, bool(found.remove or found.add)
+
+
+def processor_edits(definition: dict[str, Any], notes: Notes) -> HeaderChange | None:
+    """What the header_injector among the response processors edits, None for nothing. Another one is a reason to refuse."""
+    changes: list[HeaderChange] = []
+    for index, processor in enumerate(definition.get("response_processors", [])):
+        place, name = f"$.response_processors[{index}]", processor.get("name", "")
+        if name != INJECTOR:
+            message = f"the response processor {name!r:.60} is not supported by this build, so every request is refused"
+            notes.reject(f"{place}.name", message, unsupported(f"the response processor {name!r:.60}"))
+        elif (options := processor.get("options")) is not None:
+            if _options(options):
+                changes.append(_change(options, "remove_headers", "add_headers", f"{place}.options", notes))
+            else:
+                notes.error(f"{place}.options", "expected add_headers with texts and remove_headers with names")
+    remove = tuple(name for one in changes for name in one.remove)
+    add = tuple(pair for one in changes for pair in one.add)
+    return HeaderChange(remove, add) if remove or add else None
+
+
+def _options(value: Any) -> bool:
+    if not isinstance(value, dict):
+        return False
+    add, remove = value.get("add_headers") or {}, value.get("remove_headers") or []
+    if not isinstance(add, dict) or not isinstance(remove, list):
+        return False
+    return all(isinstance(text, str) for text in (*add.values(), *remove))
+
+
+def _global(info: dict[str, Any], key: str, base: str, notes: Notes) -> HeaderChange:
     if info.get(f"{key}_disabled"):
-        return (), ()
+        return HeaderChange((), ())
+    return _change(info, f"{key}_remove", key, base, notes)
+
+
+def _change(value: dict[str, Any], removals: str, additions: str, base: str, notes: Notes) -> HeaderChange:
     remove: list[str] = []
-    for index, name in enumerate(info.get(f"{key}_remove", [])):
-        if _usable(name, f"{base}.{key}_remove[{index}]", notes):
+    for index, name in enumerate(value.get(removals) or []):
+        if _usable(name, f"{base}.{removals}[{index}]", notes):
             remove.append(name)
     add: list[tuple[str, str]] = []
-    for name, value in info.get(key, {}).items():
-        place = join_path(f"{base}.{key}", name)
+    for name, text in (value.get(additions) or {}).items():
+        place = join_path(f"{base}.{additions}", name)
         if not _usable(name, place, notes):
             continue
-        if _BAD_VALUE.search(value):
+        if _BAD_VALUE.search(text):
             notes.error(place, "the header value has control characters")
-        elif _VARIABLE.search(value):
+        elif _VARIABLE.search(text):
             message = (
                 "variables in header values are not supported by this build, so every request is refused"
             )
             notes.reject(place, message, unsupported("variables in header values"))
         else:
-            add.append((name, value.strip(" \t")))
-    return tuple(remove), tuple(add)
+            add.append((name, text.strip(" \t")))
+    return HeaderChange(tuple(remove), tuple(add))
 
 
 def _usable(name: str, place: str, notes: Notes) -> bool:

@@ -9,13 +9,17 @@ from typing import Any
 
 from core.apidef.breakers import BreakerSpec, breaker
 from core.apidef.durations import parse_duration
-from core.apidef.edits import Notes
+from core.apidef.edits import HeaderChange, Notes, path_edits
 from core.apidef.options import CompileOptions
 from core.apidef.patterns import path_pattern
 from core.apidef.rewrites import RewriteSpec, rewrite
 from core.apidef.scripts import VirtualSpec
 
+<<<<<<< HEAD
 VirtualBuilder = Callable[[dict[str, Any], str, Notes], tuple[VirtualSpec | None, bool]]
+=======
+METHODS = ("GET", "POST", "PUT", "DELETE", "OPTIONS", "PATCH")      # that a request can be given
+>>>>>>> datapath
 LISTS = ("ignored", "white_list", "black_list")
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 _BAD_VALUE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
@@ -41,14 +45,18 @@ class Rate:
 @dataclass(frozen=True, slots=True)
 class EndpointSpec:
     """One entry. kind: its key in extended_paths; path: as configured; method: "" for all; data: what its kind needs,
-    seconds for hard_timeouts; actions: of the deprecated method_actions, (method, a reply, None for what the list
-    itself says, or False to forbid), None when there are none."""
+    seconds for hard_timeouts, the new method for method_transforms; actions: of the deprecated method_actions, (method,
+    a reply, None for what the list itself says, or False to forbid), None when there are none."""
 
     kind: str
     path: str
     pattern: str
     method: str
+<<<<<<< HEAD
     data: ReplySpec | Rate | RewriteSpec | BreakerSpec | VirtualSpec | float | None = None
+=======
+    data: ReplySpec | Rate | RewriteSpec | BreakerSpec | HeaderChange | float | str | None = None
+>>>>>>> datapath
     actions: tuple[tuple[str, ReplySpec | bool | None], ...] | None = None
 
 
@@ -126,6 +134,15 @@ def _rewrite(entry: dict[str, Any], place: str, notes: Notes) -> tuple[RewriteSp
     return found, found is not None
 
 
+def _method(entry: dict[str, Any], place: str, notes: Notes) -> tuple[str | None, bool]:
+    method = entry.get("to_method", "").upper()
+    if method in METHODS:
+        return method, True
+    expected = ", ".join(METHODS)
+    notes.warn(f"{place}.to_method", f"{method!r:.40} is none of {expected}, so requests are answered with 405")
+    return None, True
+
+
 _KINDS = {
     "mock_response": _mock,
     "ignored": _plain,
@@ -134,6 +151,9 @@ _KINDS = {
     "hard_timeouts": _timeout,
     "circuit_breakers": breaker,
     "url_rewrites": _rewrite,
+    "transform_headers": path_edits,
+    "transform_response_headers": path_edits,
+    "method_transforms": _method,
     "track_endpoints": _plain,
     "do_not_track_endpoints": _plain,
     "internal": _plain,

@@ -157,13 +157,6 @@ API_FEATURES: tuple[Feature, ...] = (
         _unless("custom_middleware_bundle", "custom_middleware_bundle_disabled"),
     ),
     Feature("GraphQL", "graphql", "refuse", "it validates and changes requests", _at("graphql.enabled")),
-    Feature(
-        "response processors",
-        "response_processors",
-        "refuse",
-        "they change responses",
-        _at("response_processors"),
-    ),
     Feature("MCP", "application_protocol", "refuse", "it validates requests", _at("application_protocol")),
     Feature("JSON-RPC", "json_rpc_version", "refuse", "it validates requests", _at("json_rpc_version")),
     Feature("protocol", "protocol", "refuse", "it needs a listener of another kind", _protocol),
@@ -245,8 +238,12 @@ API_FEATURES: tuple[Feature, ...] = (
 
 _CHANGING = (
     "transform transform_response transform_jq transform_jq_response"
+<<<<<<< HEAD
     " transform_headers transform_response_headers size_limits"
     " method_transforms validate_json validate_request go_plugin persist_graphql"
+=======
+    " virtual size_limits validate_json validate_request go_plugin persist_graphql"
+>>>>>>> datapath
 )
 
 VERSION_FEATURES: tuple[Feature, ...] = (

@@ -15,6 +15,7 @@ from tests.support.gateway import Gateway, Json, api, wait_for
 from tests.support.keys import ORG, keyed, session
 from tests.support.site import Site
 from tests.support.upstream import Upstream
+from tests.support.wire import get
 
 
 def entry(path: str, pattern: str, to: str, *triggers: Json, method: str = "GET") -> Json:
@@ -179,8 +180,10 @@ def test_loop_reaches_internal_apis_and_endpoints_with_another_method(gateway: G
 
 def test_method_is_not_changed_into_one_whose_answer_the_client_misreads(gateway: Gateway) -> None:
     assert gateway.fetch("/head/r").status == 500
-    assert gateway.fetch("/head/r", method="HEAD").status == 500
-    assert gateway.fetch("/head/other", method="HEAD").status == 200
+    with gateway.connect() as client:
+        for target in ("/head/r", "/head/other", "/head/r"):
+            answer = client.send(get(target, method="HEAD")).read("HEAD")
+            assert (answer.status, answer.get("Content-Type")) == (200, "application/json")
 
 
 def test_limits_count_a_request_once_unless_the_loop_says_otherwise(gateway: Gateway) -> None:

@@ -1,0 +1,44 @@
+cdef int whole_body(Exchange x) except -1:
+    """For a step that needs the request body: GO_ON when it is in `x.body` (None: there is none), else what to return.
+
+    The step runs again from its start when the body is there.
+    """
+    if x.body is not None:
+        return GO_ON
+    if x.body_done:
+        if x.body_parts is not None:
+            x.body = b"".join(x.body_parts)
+            x.body_parts = None
+            x.body_held = 0
+            x.client.resume()
+        return GO_ON
+    if x.req.length > x.gw.max_buffered or x.body_held > x.gw.max_buffered:
+        x._too_much()
+        return ANSWERED
+    x.step -= 1
+    x.stage = X_BODY
+    x._continue()
+    x.client.resume()
+    return WAIT
+
+
+cdef int change_body(Exchange x, bytes body) except -1:
+    """Exchange.set_body: the fields of the request that speak of its framing follow (RFC 9112 section 6)."""
+    cdef HeaderBlock head = x.req
+    if not x.body_done:
+        raise RuntimeError("the request body has not been read")
+    if not body and head.body == BODY_NONE:
+        return 0
+    x.body = body
+    x.body_parts = None
+    x.body_held = 0
+    x.client.resume()
+    x.body_chunked = False
+    x.trailer = None
+    head.drop_known(F_TRANSFER_ENCODING)
+    head.drop_known(F_TRAILER)
+    head.drop_known(F_CONTENT_LENGTH)
+    head.put(b"Content-Length", b"%d" % PyBytes_GET_SIZE(body))
+    head.body = BODY_LENGTH
+    head.length = PyBytes_GET_SIZE(body)
+    return 0
