@@ -4,6 +4,6 @@
 """
 
 from coprocess.bundles.library import Library, load
-from coprocess.bundles.settings import BundleError, BundleSettings, LoadedBundle
+from coprocess.bundles.settings import BundleError, BundleSettings, LoadedBundle, NotFetched
 
-__all__ = ["BundleError", "BundleSettings", "Library", "LoadedBundle", "load"]
+__all__ = ["BundleError", "BundleSettings", "Library", "LoadedBundle", "NotFetched", "load"]

@@ -19,6 +19,7 @@ import orjson
 from coprocess.bundles import manifest as manifests
 from coprocess.bundles.files import open_regular, read_key
 from coprocess.bundles.manifest import LISTS, NAME, Manifest
+from coprocess.bundles.sections import Part, located
 from coprocess.bundles.settings import BundleError, BundleSettings
 from coprocess.bundles.unpack import unpack
 from coprocess.bundles.verify import NO_CRYPTOGRAPHY, verify
@@ -117,7 +118,9 @@ def _try(archive: bytes, limits: BundleSettings, where: str) -> None:
     if len(archive) > limits.max_bytes:
         raise BundleError(f"{where}: larger than {limits.max_bytes} bytes (preforge.bundles.max_bytes)")
     with tempfile.TemporaryDirectory() as directory:
-        verify(directory, unpack(io.BytesIO(archive), directory, limits, where), limits, where, trusted=False)
+        manifest = unpack(io.BytesIO(archive), directory, limits, where)
+        verify(directory, manifest, limits, where, trusted=False)
+        located(Part(where, directory, manifest))
 
 
 def _put(archive: bytes, output_path: str, sources: set[str]) -> None:

@@ -17,7 +17,7 @@ from coprocess.bundles.address import locate
 from coprocess.bundles.fetch import Budget, fetch
 from coprocess.bundles.names import bundle_names, folder_name
 from coprocess.bundles.sections import Part, located, merged
-from coprocess.bundles.settings import BundleError, BundleSettings, LoadedBundle
+from coprocess.bundles.settings import BundleError, BundleSettings, LoadedBundle, NotFetched
 from coprocess.bundles.unpack import unpack
 from coprocess.bundles.verify import read_manifest, verify
 
@@ -34,9 +34,11 @@ def load(name: str, settings: BundleSettings) -> LoadedBundle:
 class Library:
     """The bundles of one load of all definitions: each name is loaded once, all downloads share one time budget."""
 
-    def __init__(self, settings: BundleSettings) -> None:
+    def __init__(self, settings: BundleSettings, *, fetching: bool = True) -> None:
+        """``fetching``: False changes nothing on disk; a bundle that is not there raises NotFetched."""
         self._settings = settings
-        self._root = Path(settings.middleware_path or "middleware", FOLDER)
+        self._fetching = fetching
+        self._root = Path(os.path.normpath(settings.middleware_path or "middleware"), FOLDER)
         self._budget: Budget | None = None
         self._known: dict[str, LoadedBundle | BundleError] = {}
 
@@ -51,7 +53,7 @@ class Library:
                 self._known[name] = BundleError(f"{name}: {_explain(error, self._root)}")
         found = self._known[name]
         if isinstance(found, BundleError):
-            raise BundleError(str(found))
+            raise type(found)(str(found))
         return found
 
     def _load(self, name: str) -> LoadedBundle:
@@ -108,6 +110,8 @@ class Library:
             place = f"and there is no {directory}"
             raise BundleError(f"{name}: the bundle downloader is disabled (enable_bundle_downloader), {place}")
         addresses = [locate(self._settings.base_url, one) for one in names]
+        if not self._fetching:
+            raise NotFetched(f"{name}: it has not been fetched yet: there is no {directory}")
         self._root.mkdir(mode=0o755, parents=True, exist_ok=True)
         _sweep(self._root)
         if self._budget is None:

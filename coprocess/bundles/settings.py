@@ -12,6 +12,10 @@ class BundleError(Exception):
     """A bundle cannot be used; the text names the bundle, the file and the field, and says what was expected."""
 
 
+class NotFetched(BundleError):
+    """The bundle is not on disk, and this load fetches nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class BundleSettings:
     """Sizes in bytes, times in seconds. The first six are options of tyk.conf, the others of preforge.bundles."""

@@ -25,6 +25,8 @@ _ENCRYPTED = 0x0001 | 0x0040 | 0x2000
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _RATIO_FREE_BYTES = MIB
 _CHUNK = 1 << 16
+# What zipfile raises for damaged archives: ValueError for offsets before the beginning, RuntimeError for odd flags.
+_UNSOUND = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError, OverflowError, struct.error)
 
 
 def unpack(archive: IO[bytes], directory: str, settings: BundleSettings, where: str) -> Manifest:
@@ -50,7 +52,7 @@ def unpack(archive: IO[bytes], directory: str, settings: BundleSettings, where: 
                     raise BundleError(f"{place}: {name!r} is not in the archive")
                 _write(directory, name, _contents(opened, members[name], where))
             return found
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, struct.error, UnicodeDecodeError) as error:
+    except _UNSOUND as error:
         raise BundleError(f"{where}: not a sound zip archive: {error}") from None
 
 

@@ -6,13 +6,12 @@ definition that is compiled, in the loader and in every worker alike, without a 
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 
-from coprocess.bundles import BundleError, BundleSettings, Library
+from coprocess.bundles import BundleError, BundleSettings, Library, NotFetched
 from core.apidef.decode import Definition
 from core.findings import Finding
 
@@ -32,25 +31,26 @@ class AppliedBundle:
     section: bytes = field(repr=False)
     files: dict[str, str] = field(repr=False)
 
-    def problem(self, path: str, raw: bytes) -> str:
-        """Say why what was read from a path is not the verified file; "" when it is.
+    def problem(self, path: str, digest: str) -> str:
+        """Say why a file that was read is not a verified one of the bundle; "" for files elsewhere.
 
-        Reading happens after verification: without the comparison, a file could change in between.
+        ``digest``: hex SHA-256 of the bytes that were read. Reading happens after verification: without the
+        comparison a file could change in between, and one that the manifest does not list could be used.
         """
+        if not path.startswith(f"{self.directory}/"):
+            return ""
         expected = self.files.get(path)
         if expected is None:
             return f"{path} is not a file that the bundle's manifest lists"
-        if hashlib.sha256(raw).hexdigest() != expected:
-            return f"{path} has changed since the bundle was verified"
-        return ""
+        return "" if digest == expected else f"{path} has changed since the bundle was verified"
 
 
-def bundle_settings(cfg: Any) -> BundleSettings:
-    """Take the settings from a Config object."""
+def bundle_settings(cfg: Any, middleware_path: str = "") -> BundleSettings:
+    """Take the settings from a Config object; ``middleware_path`` says where the one of the configuration was found."""
     bounds = cfg.preforge.bundles
     return BundleSettings(
         base_url=cfg.bundle_base_url,
-        middleware_path=cfg.middleware_path,
+        middleware_path=middleware_path or cfg.middleware_path,
         enable_downloader=cfg.enable_bundle_downloader,
         insecure_skip_verify=cfg.bundle_insecure_skip_verify,
         public_key_path=cfg.public_key_path,
@@ -75,12 +75,14 @@ def bundle_of(definition: Definition) -> str:
 
 
 def load_bundle(definition: Definition, library: Library, file: str) -> tuple[AppliedBundle | None, list[Finding]]:
-    """Load the bundle that a definition names. None, with an error, when it cannot be used; None when it names none."""
+    """Load the bundle that a definition names. None, with a finding, when it cannot be used; None when it names none."""
     name = bundle_of(definition)
     if not name:
         return None, []
     try:
         loaded = library.load(name)
+    except NotFetched as error:
+        return None, [Finding("warning", file, _PATH, f"the plugin bundle was not checked: {error}")]
     except BundleError as error:
         message = f"the plugin bundle cannot be used, so every request is refused: {error}"
         return None, [Finding("error", file, _PATH, message)]
