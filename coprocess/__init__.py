@@ -1,1 +1,1 @@
-"""Rich plugins: dispatcher and drivers (not part of this version yet)."""
+"""Rich plugins: bundles; dispatcher and drivers are not part of this version yet."""

@@ -1,4 +1,4 @@
-"""The command line: preforge start | stop | reload | upgrade | status | lint | version."""
+"""The command line: preforge start | stop | reload | upgrade | status | lint | bundle | version."""
 
 from core.cli.main import main
 

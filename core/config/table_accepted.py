@@ -33,7 +33,7 @@ session_update_buffer_size | any |  | restart | ignored | Old option without eff
 reload_wait_time | any |  | restart | ignored | Old name of reload_interval.
 use_ssl_le | any |  | restart | ignored | Old option without effect.
 http_server_options.override_defaults | any |  | restart | ignored | Old option without effect.
-public_key_path | str |  | swap | accepted | Public key that verifies notifications and bundles.
+public_key_path | str |  | swap | used | PEM file with the RSA public key by which every plugin bundle must be signed; empty asks for no signature. Notifications between nodes are signed with node_secret instead.
 allow_remote_config | bool |  | swap | accepted | Let the configuration come from outside.
 enable_config_inspection | bool |  | swap | accepted | Serve /config and /env to holders of the secret.
 security | {any} |  | swap | accepted | Certificates of listeners and upstreams, pinned keys, expiry monitor.
@@ -64,10 +64,10 @@ coprocess_options.grpc_authority | str |  | swap | accepted | Authority sent to 
 coprocess_options.grpc_round_robin_load_balancing | bool |  | swap | accepted | Spread calls over the server's addresses.
 coprocess_options.python_path_prefix | str |  | swap | accepted | Directory in front of the Python path.
 coprocess_options.python_version | str |  | swap | accepted | Version of Python for plugins.
-enable_bundle_downloader | bool |  | swap | accepted | Fetch plugin bundles.
-bundle_base_url | str |  | swap | accepted | Where bundles are fetched from.
-bundle_insecure_skip_verify | bool |  | swap | accepted | Do not verify that server's certificate.
-skip_verify_existing_plugin_bundle | bool |  | swap | accepted | Do not verify bundles that are there already.
+enable_bundle_downloader | bool |  | swap | used | Fetch plugin bundles that are not below middleware_path yet; without it such a bundle makes its API refuse every request.
+bundle_base_url | str |  | swap | used | Where plugin bundles are fetched from: an http or https address, file:///directory, or a path. Without it no bundle is loaded, and its API refuses every request.
+bundle_insecure_skip_verify | bool |  | swap | used | Do not verify the certificate of an https bundle_base_url.
+skip_verify_existing_plugin_bundle | bool |  | swap | used | Do not verify bundles that are below middleware_path already; without it checksum and signature are verified at every load.
 use_redis_log | bool |  | swap | accepted | Send logs to the store.
 use_sentry | bool |  | swap | accepted | Send logs to Sentry.
 sentry_code | str |  | swap | accepted | Address of the Sentry project.

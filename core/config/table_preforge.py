@@ -46,6 +46,14 @@ preforge.access_log.path | str |  | restart | used | File of the access log; emp
 preforge.access_log.format | str=json,text | json | restart | used | Form of an access log line.
 preforge.access_log.buffer_bytes | int | 1048576 | restart | used | Lines that wait to be written; more are dropped and counted.
 preforge.access_log.flush_interval | num | 1 | restart | used | Seconds between writes of the access log.
+preforge.bundles.timeout | num | 5 | swap | used | Seconds for one attempt to fetch a plugin bundle.
+preforge.bundles.load_timeout | num | 15 | swap | used | Seconds that all downloads of plugin bundles of one start or reload may take together; APIs whose bundle is not there by then refuse every request.
+preforge.bundles.retries | int | 4 | swap | used | Further attempts after a failed one, with growing pauses; an answer such as 404 settles the matter at once.
+preforge.bundles.max_bytes | int | 52428800 | swap | used | Size of a plugin bundle's archive; a larger one is not used.
+preforge.bundles.max_files | int | 2000 | swap | used | Members of a plugin bundle's archive; one with more is not used.
+preforge.bundles.max_file_bytes | int | 52428800 | swap | used | Unpacked size of one file of a plugin bundle; a bundle with a larger one is not used.
+preforge.bundles.max_unpacked_bytes | int | 209715200 | swap | used | Unpacked size of a whole plugin bundle; a larger one is not used.
+preforge.bundles.max_ratio | int | 200 | swap | used | How many times its packed size a plugin bundle, or a file in it, may unpack to; counts from 1 MiB unpacked.
 preforge.sessions.max_cached | int | 10000 | swap | used | Sessions that a worker keeps; the oldest goes first.
 preforge.sessions.max_stale | num | 300 | swap | used | Seconds that a session may be used since it was read while the store is away; then 503.
 preforge.limits.max_counters | int | 65536 | restart | used | Rate limits, quotas and circuit breakers (two each) that are counted at one time on this node; a limit more is refused with 503, a breaker more never opens.
