@@ -39,4 +39,9 @@ def program_text(number: int, program: Program) -> bytes:
 
 
 def _source(source: Source, *, library: bool) -> dict[str, Any]:
-    return {"name": source.name, "text": source.text, "library": library}
+    return {
+        "text": source.text,
+        "library": library,
+        "exports": source.exports,
+        "requires": dict(source.requires),
+    }

@@ -65,13 +65,9 @@ def compile_definition(
     report = Report(file)
     text = definition.get
     proxy = definition.get("proxy", {})
-<<<<<<< HEAD
     for feature in features.found(features.API_FEATURES, definition):
         _note(feature, "$", report)
-=======
-    _note_features(definition, report, scripts)
     injected = processor_edits(definition, report)
->>>>>>> datapath
     addresses = address_lists(definition, report)
     token = access.token_source(definition, report)
     _own_port(definition, report, options)

@@ -15,11 +15,8 @@ from core.apidef.patterns import path_pattern
 from core.apidef.rewrites import RewriteSpec, rewrite
 from core.apidef.scripts import VirtualSpec
 
-<<<<<<< HEAD
 VirtualBuilder = Callable[[dict[str, Any], str, Notes], tuple[VirtualSpec | None, bool]]
-=======
 METHODS = ("GET", "POST", "PUT", "DELETE", "OPTIONS", "PATCH")      # that a request can be given
->>>>>>> datapath
 LISTS = ("ignored", "white_list", "black_list")
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 _BAD_VALUE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
@@ -52,11 +49,7 @@ class EndpointSpec:
     path: str
     pattern: str
     method: str
-<<<<<<< HEAD
-    data: ReplySpec | Rate | RewriteSpec | BreakerSpec | VirtualSpec | float | None = None
-=======
-    data: ReplySpec | Rate | RewriteSpec | BreakerSpec | HeaderChange | float | str | None = None
->>>>>>> datapath
+    data: ReplySpec | Rate | RewriteSpec | BreakerSpec | HeaderChange | VirtualSpec | float | str | None = None
     actions: tuple[tuple[str, ReplySpec | bool | None], ...] | None = None
 
 

@@ -238,12 +238,7 @@ API_FEATURES: tuple[Feature, ...] = (
 
 _CHANGING = (
     "transform transform_response transform_jq transform_jq_response"
-<<<<<<< HEAD
-    " transform_headers transform_response_headers size_limits"
-    " method_transforms validate_json validate_request go_plugin persist_graphql"
-=======
-    " virtual size_limits validate_json validate_request go_plugin persist_graphql"
->>>>>>> datapath
+    " size_limits validate_json validate_request go_plugin persist_graphql"
 )
 
 VERSION_FEATURES: tuple[Feature, ...] = (

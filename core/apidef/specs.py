@@ -91,11 +91,8 @@ class PlanSpec:
     of the same API. ``expires`` is the unix time from which a version is refused, None for never, ``api_expires`` the
     one of the whole API. ``endpoints`` holds the entries that speak of paths. ``recording`` says what is unusual
     about the records of its requests, None for nothing. ``addresses`` says which clients it is open to, None for all.
-<<<<<<< HEAD
     ``scripts`` is its JavaScript, one object in the specs of all versions, None for none.
-=======
     ``injected`` is what a response processor edits after the version's own edits.
->>>>>>> datapath
     """
 
     file: str
@@ -138,8 +135,5 @@ class PlanSpec:
     endpoints: tuple[EndpointSpec, ...] = ()
     recording: RecordingSpec | None = None
     addresses: AddressLists | None = None
-<<<<<<< HEAD
     scripts: ScriptSpec | None = None
-=======
     injected: HeaderChange | None = None
->>>>>>> datapath

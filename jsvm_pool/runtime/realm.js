@@ -6,6 +6,7 @@ const jsonParse = JSON.parse, jsonStringify = JSON.stringify;
 const text = String, fromCharCode = String.fromCharCode, BuiltIn = Function, Failure = Error, WrongType = TypeError;
 const promiseThen = Promise.prototype.then, promiseResolve = Promise.resolve, PromiseType = Promise;
 const charCodeAt = String.prototype.charCodeAt, slice = String.prototype.slice, indexOf = String.prototype.indexOf;
+const lastIndexOf = String.prototype.lastIndexOf;
 const regexpExec = RegExp.prototype.exec, setHas = WeakSet.prototype.has;
 const bytesFromBase64 = Uint8Array.fromBase64, bytesToBase64 = Uint8Array.prototype.toBase64;
 const Bytes = Uint8Array, Units = Uint16Array, Words = Int32Array, subarray = Uint8Array.prototype.subarray;

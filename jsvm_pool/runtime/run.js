@@ -44,7 +44,7 @@ function invalid(...parts) {
 
 /** The text of a program, and [line, source] where each source begins. broken: sources that throw when they are loaded. */
 function assemble(id, spec, skipped, broken) {
-  let code = '(function($natives,$at,$failed,require){', line = 1;
+  let code = '(function($natives,$at,$failed,require,$require){', line = 1;
   const starts = [];
   if (spec.ownCore) code += 'var TykJS=$natives.makeCore();';
   for (let i = 0; i < spec.sources.length; i++) {
@@ -52,14 +52,16 @@ function assemble(id, spec, skipped, broken) {
     const source = spec.sources[i];
     code += broken[i] ? 'try{' : '';
     // A statement in front keeps "use strict" from being a directive: Tyk's engine does not enforce it (tyk-jsvm 14.4).
-    code += source.exports ? `;var ${source.alias}=(function(){$at(${i});` : `$at(${i});`;
+    if (source.exports.length) {
+      for (let k = 0; k < source.exports.length; k++) code += `;var ${source.exports[k][1]};`;
+      code += `(function(require){$at(${i});`;
+    } else code += `$at(${i});`;
     code += '\n' + source.text + '\n';
     starts[starts.length] = [++line, i];
     line += lineCount(source.text) + 1;
-    if (source.exports) {
-      code += ';return function($n){switch($n){';
-      for (let k = 0; k < source.exports.length; k++) code += `case ${k}:return(${source.exports[k]});`;
-      code += '}};})();';
+    if (source.exports.length) {
+      for (let k = 0; k < source.exports.length; k++) code += `;try{${source.exports[k][1]}=(${source.exports[k][0]});}catch{}`;
+      code += `})($require(${i}));`;
     }
     if (source.library) {
       for (const name of NATIVE_NAMES) {
@@ -77,42 +79,38 @@ function assemble(id, spec, skipped, broken) {
 
 const naturals = freeze({...functions, makeCore});
 
-function requirer(spec) {
+/** What require() means in the scripts of a program, for one run of it (CommonJS). */
+function modulesOf(spec) {
   const loaded = {__proto__: null};
   const from = (requires) => (specifier) => {
     const name = requires[asText(specifier)];
-    if (name === undefined) {
-      throw new Failure(`Cannot find module '${asText(specifier)}': only modules that a script names in a literal require() are there`);
-    }
-    return run(name);
-  };
-  const run = (name) => {
+    if (name === undefined) return noModule(specifier);
+    const file = spec.modules[name];
     let module = loaded[name];
     if (module !== undefined) return module.exports;
-    const file = spec.modules[name];
     module = loaded[name] = {exports: {}, id: name, filename: name, loaded: false};
-    if (file.json) {
-      module.exports = jsonParse(file.text);
-      return module.exports;
+    if (file.json) module.exports = jsonParse(file.text);
+    else {
+      file.code = file.code || new BuiltIn('exports', 'require', 'module', '__filename', '__dirname',
+        file.text + `\n//# sourceURL=preforge-module:${name}`);
+      const at = apply(lastIndexOf, name, ['/']);
+      apply(file.code, module.exports, [module.exports, from(file.requires), module, name, at < 0 ? '.' : apply(slice, name, [0, at])]);
     }
-    file.code = file.code || new BuiltIn('exports', 'require', 'module', '__filename', '__dirname',
-      file.text + `\n//# sourceURL=preforge-module:${name}`);
-    const at = apply(lastIndexOf, name, ['/']);
-    apply(file.code, module.exports, [module.exports, from(file.requires), module, name, at < 0 ? '.' : apply(slice, name, [0, at])]);
     module.loaded = true;
     return module.exports;
   };
-  return from(spec.requires);
+  return {require: from(spec.requires), of: (i) => from(spec.sources[i].requires)};
 }
-const lastIndexOf = String.prototype.lastIndexOf;
-
-function start(program, at, failed) {
-  return apply(program.code, global, [naturals, at, failed, program.spec.hasModules ? requirer(program.spec) : noModules]);
-}
-const noModules = (specifier) => {
+const noModule = (specifier) => {
   throw new Failure(`Cannot find module '${asText(specifier)}': only modules that a script names in a literal require() are there`);
 };
+const NO_MODULES = freeze({require: noModule, of: () => noModule});
 const ignore = () => undefined;
+
+function start(program, at, failed) {
+  const modules = program.spec.hasModules ? modulesOf(program.spec) : NO_MODULES;
+  return apply(program.code, global, [naturals, at, failed, modules.require, modules.of]);
+}
 
 /** Take a program: this is its JSON. Returns {errors: [[source, message, stack]], starts: [[line, source]]} as JSON. */
 function take() {
@@ -121,6 +119,7 @@ function take() {
   setPrototypeOf(spec.requires, null);
   setPrototypeOf(spec.modules, null);
   for (const name of keysOf(spec.modules)) setPrototypeOf(spec.modules[name].requires, null);
+  for (let i = 0; i < n; i++) setPrototypeOf(spec.sources[i].requires, null);
   for (let i = 0; i < spec.entries.length; i++) {
     const why = invalid(`return (${spec.entries[i]});`);
     if (why) spec.entries[i] = `$failed(-1,${jsonStringify(why)})`;
