@@ -1,6 +1,7 @@
 """V8 isolates on threads of their own; results and calls of the host arrive through one queue and one eventfd."""
 
 import os
+import threading
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -113,6 +114,7 @@ cdef struct Library:
     void (*hard_limit)(uint64_t context, size_t size) noexcept nogil
     const char* (*version)() noexcept nogil
 
+cdef object making = threading.Lock()
 cdef Library lib
 cdef bint initialised = False
 cdef Box* boxes[4096]
@@ -361,8 +363,9 @@ cdef class Isolate:
         cdef Raw* key
         cdef uint64_t context
         cdef int i
-        with nogil:
-            context = lib.init_context(on_callback)
+        with making:                    # the library makes what all contexts share with the first one, and does not guard it
+            with nogil:
+                context = lib.init_context(on_callback)
         if context == 0:
             raise EngineError("no context can be made")
         self.context = context
