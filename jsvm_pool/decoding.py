@@ -149,6 +149,8 @@ def text_map(value: Any) -> dict[str, str]:
 def list_map(value: Any) -> dict[str, list[str]]:
     """Arrays of texts by name."""
     if type(value) is dict:
+        if not value:
+            return value
         return {key: [] if one is None else _at(text_list, one, key_path(key)) for key, one in value.items()}
     mismatch("an object of arrays of texts", value)
 

@@ -4,7 +4,7 @@ Names of fields are Tyk's, also in the snake case of its guide (`response_code`)
 may be arrays of texts, for names that stand there several times.
 
 Between the runtime and this module: `"$plain": true` beside Request says that Request.Body is text, not base64;
-`"$same": true` that the body is the one that the script was given, and Request.Body is absent.
+`"$same": true` that the body is the one that the script was given, and Request.Body or Response.Body is absent.
 """
 
 from __future__ import annotations
@@ -72,11 +72,11 @@ class HookResult:
 
 @dataclass(slots=True)
 class ResponseResult:
-    """What a response hook wants of a response. status: 0: as it was; headers: fields to set, one name several times for
-    several fields."""
+    """What a response hook wants of a response. status: 0: as it was; body: None: as it was; set_headers: one name several
+    times for several fields."""
 
     status: int
-    body: bytes
+    body: bytes | None
     delete_headers: list[str]
     set_headers: Pairs
 
@@ -162,9 +162,10 @@ _ENVELOPE = frozenset(("Request", "SessionMeta", "$plain", "$same"))
 _EDITED = frozenset(
     (
         "SetHeaders", "DeleteHeaders", "Body", "URL", "AddParams", "ExtendedParams", "DeleteParams", "ReturnOverrides",
-        "IgnoreBody",
+        "IgnoreBody", "Headers", "Params", "Method", "RequestURI", "Scheme",
     )
 )  # fmt: skip
+_READ_ONLY = (("Headers", list_map), ("Params", list_map), ("Method", text), ("RequestURI", text), ("Scheme", text))
 _UNTOUCHED = {"ResponseCode": 0, "ResponseError": "", "ResponseBody": "", "ResponseHeaders": None, "OverrideError": False}
 
 
@@ -213,6 +214,9 @@ def _usual(value: dict[str, Any]) -> HookResult | None:
             adds = text_map(adds)
         if extends:
             extends = list_map(extends)
+        for name, reader in _READ_ONLY:
+            if name in request:
+                reader(request[name])
         overrides = None if said == _UNTOUCHED or said is None else _overrides(_OVERRIDES(said))
     except ResultError:
         return None     # the other way says where
@@ -269,10 +273,11 @@ def _overrides(said: dict[str, Any]) -> Overrides | None:
 
 def decode_response(returned: bytes) -> ResponseResult:
     """Read what DoProcessResponse returned. Raises ResultError."""
-    response = _RESPONSE(parse(returned)).get("Response", _NOTHING)
+    value = parse(returned)
+    response = _RESPONSE(value).get("Response", _NOTHING)
     return ResponseResult(
         response.get("StatusCode", 0),
-        response.get("Body", b""),
+        None if value.get("$same") is True else response.get("Body", b""),
         response.get("DeleteHeaders", []),
         response.get("SetHeaders", []),
     )

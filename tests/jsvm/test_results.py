@@ -309,6 +309,10 @@ def test_a_changed_response() -> None:
     assert found.set_headers == [("A", "1"), ("A", "2")]
 
 
+def test_a_response_whose_body_is_the_same_keeps_it() -> None:
+    assert decode_response(b'{"$same":true,"Response":{}}').body is None
+
+
 def test_a_response_without_a_body_empties_it() -> None:
     assert decode_response(b'{"Response": {}}').body == b""
 
