@@ -5,7 +5,7 @@ from __future__ import annotations
 from accel.http1 import Exchange
 from accel.sniff import detect
 from core.access.rewrite import split_controls
-from core.scripts.addresses import parse
+from core.scripts.addresses import Address, parse
 from core.scripts.context import Api
 from core.scripts.headers import Fields, response_fields
 from jsvm_pool.decoding import ResultError
@@ -18,13 +18,13 @@ _NO_BODY = frozenset((204, 304))
 _REDIRECTS = frozenset((301, 302))
 
 
-def override(x: Exchange, api: Api, what: str, said: Overrides, *, chain: bool, session: bool) -> None:
-    """Answer as ReturnOverrides says. what: the hook, for the log; chain, session: see `forced`. Raises ResultError."""
+def override(x: Exchange, api: Api, said: Overrides, *, chain: bool, session: bool) -> None:
+    """Answer as ReturnOverrides says. chain, session: see `forced`. Raises ResultError."""
     where = "Request.ReturnOverrides"
     check_status(said.code, f"{where}.ResponseCode")
     fields = response_fields(said.headers, api.spell, f"{where}.ResponseHeaders")
     if said.code < 400 or said.raw:
-        forced(x, api, what, said.code, fields, said.body, chain=chain, session=session)
+        forced(x, api, said.code, fields, said.body, chain=chain, session=session)
         return
     for name, value in fields:
         if name.lower() != b"content-type":     # the error page has its own
@@ -38,15 +38,13 @@ def check_status(code: int, where: str) -> None:
         raise ResultError(f"{code} is not the status of a response, expected {LEAST} to {MOST}", where)
 
 
-def forced(
-    x: Exchange, api: Api, what: str, status: int, fields: Fields, body: bytes, *, chain: bool, session: bool
-) -> None:
+def forced(x: Exchange, api: Api, status: int, fields: Fields, body: bytes, *, chain: bool, session: bool) -> None:
     """Answer with a script's response, or follow its redirect to tyk://. chain: through the API's response chain; session:
     X-Ratelimit-* speak of the client's key, else they are zero."""
     if status in _REDIRECTS:
         for name, value in fields:
             if name.lower() == b"location" and value[:6].lower() == b"tyk://":
-                follow(x, api, what, value.decode("utf-8", "surrogateescape"))
+                loop(x, api, parse(value.decode("utf-8", "surrogateescape")), later=False)
                 return
     names = {name.lower() for name, _ in fields}
     fields = [SERVER, *fields]
@@ -62,22 +60,17 @@ def forced(
         x.answer(status, fields, body)
 
 
-def follow(x: Exchange, api: Api, what: str, location: str) -> None:
-    """Go on in the API that a tyk:// address names (tyk-core 3.8)."""
-    address = parse(location)
-    loop(x, api, what, address.loop, address.path, address.query)
-
-
-def loop(x: Exchange, api: Api, what: str, name: str, path: bytes, query: bytes) -> None:
-    """The same for the parts of the address."""
+def loop(x: Exchange, api: Api, address: Address, *, later: bool) -> None:
+    """Go on in the API that a tyk:// address names (tyk-core 3.8), now or later when all steps have run."""
+    name, path = address.loop, address.path
     same = name == "self"
     found = (x.plan, api.start) if same else api.worker.loops.find(name)
     if found is None:
-        api.refused(what, f"it leads to tyk://{name}, and there is no such API")
+        api.refused("a script", f"it leads to tyk://{name}, and there is no such API")
         x.fail(500, NOT_FOUND)
         return
     plan, start = found
-    controls, query = split_controls(query)
+    controls, query = split_controls(address.query)
     limit = controls.get("loop_limit", "")
     x.loop(
         plan,
@@ -88,5 +81,5 @@ def loop(x: Exchange, api: Api, what: str, name: str, path: bytes, query: bytes)
         limit=int(limit) if limit.isascii() and limit.isdigit() and len(limit) < 9 else 0,
         limits=controls.get("check_limits") == "true",
         same=same,
+        later=later,
     )
-

@@ -103,14 +103,12 @@ class Api:
 
 
 class State:
-    """What hooks leave at an exchange for the steps behind them. identity: the key that an auth hook found; loop: where a
-    tyk:// URL leads when the chain ends, (API, path, query)."""
+    """What hooks leave at an exchange for the steps behind them. identity: the key that an auth hook found."""
 
-    __slots__ = ("identity", "loop")
+    __slots__ = ("identity",)
 
     def __init__(self) -> None:
         self.identity: KeyEntry | None = None
-        self.loop: tuple[str, bytes, bytes] | None = None
 
 
 def state_of(x: Exchange) -> State:

@@ -6,7 +6,8 @@ from urllib.parse import unquote_to_bytes
 
 from accel.http1 import Exchange
 from core.scripts.addresses import parse
-from core.scripts.context import Api, state_of
+from core.scripts.answers import loop
+from core.scripts.context import Api
 from core.scripts.headers import edit_request
 from core.scripts.query import changed
 from jsvm_pool.results import HookResult, ResultError
@@ -21,7 +22,7 @@ def edit(x: Exchange, api: Api, found: HookResult, url: str) -> None:
     if found.url != url:
         address = parse(found.url)
         if address.loop:
-            state_of(x).loop = address.loop, address.path, address.query
+            loop(x, api, address, later=True)
         else:
             path, query, end = address.path, address.query, api.listen_end(unquote_to_bytes(address.path))
     if found.set_headers or found.delete_headers:

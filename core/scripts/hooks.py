@@ -6,9 +6,9 @@ from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
 from accel.http1 import Exchange
-from core.scripts.answers import loop, override
+from core.scripts.answers import override
 from core.scripts.auth import AuthKeys
-from core.scripts.context import BUSY, NOT_RUNNING, Api, Returned, log, state_of
+from core.scripts.context import BUSY, NOT_RUNNING, Api, Returned, log
 from core.scripts.edits import edit
 from core.scripts.payload import body_value, extra, hook_request, payload, url_text
 from core.sessions.model import SessionError
@@ -97,7 +97,7 @@ class RequestHook:
     def _end(self, x: Exchange, serial: int, found: HookResult) -> None:
         if found.overrides is not None:
             session = self._session and x.key is not None
-            override(x, self._api, self._what, found.overrides, chain=self._chain, session=session)
+            override(x, self._api, found.overrides, chain=self._chain, session=session)
         x.resume(serial)
 
     def _failed(self, x: Exchange, returned: Returned) -> None:
@@ -115,16 +115,3 @@ class RequestHook:
         log.exception("API %s: %s", self._api.api_id, self._what)
         x.fail(500, FAILED)
 
-
-def finish_loops(api: Api) -> Any:
-    """A function for the last step of the chain: go where a hook has sent the request with a tyk:// URL."""
-
-    def follow(x: Exchange) -> bool:
-        state = state_of(x)
-        if state.loop is not None:
-            name, path, query = state.loop
-            state.loop = None
-            loop(x, api, "the URL of a hook", name, path, query)
-        return False
-
-    return follow

@@ -13,7 +13,7 @@ from core.apidef.specs import PlanSpec
 from core.scripts.addresses import listen_end
 from core.scripts.auth import AuthKeys, keep_identity
 from core.scripts.context import Api, Pool, Worker
-from core.scripts.hooks import RequestHook, finish_loops
+from core.scripts.hooks import RequestHook
 from core.scripts.metadata import MetaData
 from core.scripts.places import Places
 from core.scripts.session_text import SessionTexts
@@ -81,11 +81,8 @@ class ScriptSteps:
         return None if found is None else Virtual(self._api(spec, found), data, path)
 
     def post(self, spec: PlanSpec) -> list[Step]:
-        """The post hooks, and the step that follows tyk:// URLs of any hook."""
-        found = self._scripts(spec)
-        if found is None or not found.hooks:
-            return []
-        return [*self._hooks(spec, "post"), WaitStep(finish_loops(self._api(spec, found)))]
+        """The post hooks."""
+        return self._hooks(spec, "post")
 
     def needs_body(self, spec: PlanSpec) -> bool:
         """Whether the request body must be there when the steps begin: hooks are given it."""

@@ -79,7 +79,7 @@ class Virtual:
             return
         session = self._spec.use_session and x.key is not None
         try:
-            forced(x, self._api, self._what, found.code or 200, fields, found.body, chain=True, session=session)
+            forced(x, self._api, found.code or 200, fields, found.body, chain=True, session=session)
         except ResultError as error:
             self._failed(x, f"it returned what cannot be used: {error}")
         except Exception:

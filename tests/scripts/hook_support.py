@@ -17,7 +17,7 @@ from core.apidef.specs import PlanSpec, RouteSpec, TransportSpec
 from core.scripts.addresses import listen_end
 from core.scripts.auth import AuthKeys
 from core.scripts.context import Api, Returned, Worker
-from core.scripts.hooks import RequestHook, finish_loops
+from core.scripts.hooks import RequestHook
 from core.scripts.metadata import MetaData
 from core.scripts.places import Places
 from core.scripts.session_text import SessionTexts
@@ -45,7 +45,7 @@ class ScriptPool:
     """Runs `script` for every call, on the loop, after the call has returned."""
 
     def __init__(self) -> None:
-        self.script: Script = lambda payload: unchanged(payload)
+        self.script: Script = unchanged
         self.calls: list[Json] = []
         self.modes: list[str] = []
         self.at_once = False
@@ -141,12 +141,9 @@ class HookSite:
         described = VirtualSpec(**{"function": "v", "entry": 0, "use_session": False, "proxy_on_error": False, **more})
         return Virtual(self.api, described, "/v/{id}"), PathStep("virtual", run_virtual)
 
-    def last(self) -> Step:
-        return WaitStep(finish_loops(self.api))
-
     def serve(self, script: Script, *kinds: str, **more: Any) -> None:
         """Run these hooks, all with one script."""
         self.pool.script = script
         self.pool.calls.clear()
         steps = [self.hook(kind) for kind in kinds or ("pre",)]
-        self.path.plan(*steps, self.last(), needs_body=True, **more)
+        self.path.plan(*steps, needs_body=True, **more)

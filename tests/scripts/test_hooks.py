@@ -75,7 +75,8 @@ def test_a_pre_hook_is_given_an_empty_session_with_every_field(site: HookSite) -
     site.serve(unchanged)
     site.path.fetch("/api/x")
     session = site.pool.calls[0]["session"]
-    assert [session[name] for name in ("rate", "org_id", "meta_data", "access_rights", "apply_policies")] == [0, "", None, None, None]
+    assert [session[name] for name in ("rate", "org_id", "is_inactive")] == [0, "", False]
+    assert [session[name] for name in ("meta_data", "access_rights", "apply_policies", "tags")] == [None] * 4
     assert len(session) == 37
 
 
@@ -105,7 +106,8 @@ def test_an_untouched_request_goes_upstream_byte_for_byte(site: HookSite) -> Non
 
 
 def test_headers_are_deleted_then_set(site: HookSite) -> None:
-    site.serve(edited(DeleteHeaders=["x-gone", "X-Both"], SetHeaders={"x-both": " set ", "X-Multi": "one", "X-Uni": "caf\u00e9 \u20ac"}))
+    put = {"x-both": " set ", "X-Multi": "one", "X-Uni": "caf\u00e9 \u20ac"}
+    site.serve(edited(DeleteHeaders=["x-gone", "X-Both"], SetHeaders=put))
     answer = site.path.fetch("/api/x", "X-Gone: 1", "X-Both: client", "X-Multi: a", "X-Multi: b", "X-Stay: 1")
     assert (header(answer, "X-Gone"), header(answer, "X-Both"), header(answer, "X-Multi")) == ([], ["set"], ["one"])
     assert header(answer, "X-Stay") == ["1"]
@@ -326,7 +328,8 @@ def test_an_error_status_may_have_no_text(site: HookSite) -> None:
 
 @pytest.mark.parametrize("kind", ["pre", "auth_check"])
 def test_an_answer_before_authentication(site: HookSite, upstream: Upstream, kind: str) -> None:
-    site.serve(overriding(ResponseCode=201, ResponseBody="made", ResponseHeaders={"X-Own": "1", "Date": "x", "Server": "x"}), kind, kind)
+    said = {"X-Own": "1", "Date": "x", "Server": "x"}
+    site.serve(overriding(ResponseCode=201, ResponseBody="made", ResponseHeaders=said), kind, kind)
     answer = site.path.fetch("/api/answered")
     assert (answer.status, answer.body, answer.get("X-Own")) == (201, b"made", "1")
     assert (answer.get("Content-Type"), answer.get("Server")) == ("text/plain; charset=utf-8", "tyk")
@@ -350,7 +353,9 @@ def test_an_answer_before_authentication(site: HookSite, upstream: Upstream, kin
         ({"ResponseCode": 418, "OverrideError": True, "ResponseBody": "<b>raw</b>"}, "text/html; charset=utf-8", b"<b>raw</b>"),
     ],
 )
-def test_a_forced_answer_gets_the_type_that_its_body_looks_like(site: HookSite, fields: Any, kind: str | None, body: bytes) -> None:
+def test_a_forced_answer_gets_the_type_that_its_body_looks_like(
+    site: HookSite, fields: Any, kind: str | None, body: bytes
+) -> None:
     site.serve(overriding(**fields))
     answer = site.path.fetch("/api/x")
     assert (answer.status, answer.get("Content-Type"), answer.body) == (fields["ResponseCode"], kind, body)
@@ -379,6 +384,52 @@ def test_an_answer_goes_before_the_rest_of_the_result_is_lost(site: HookSite, up
     answer = site.path.fetch("/api/x")
     assert seen(answer)["target"] == "/x"
     assert answer.get("X-A") is None
+
+
+def test_a_tyk_url_leads_on_when_all_steps_have_run(site: HookSite) -> None:
+    def script(payload: dict[str, Any]) -> Any:
+        if payload["request"]["URL"] == "/api/start?a=1":
+            payload["request"]["URL"] = "tyk://self/api/landed?b=2&method=POST"
+        return unchanged(payload)
+
+    site.serve(script, "pre", "post")
+    answer = site.path.fetch("/api/start?a=1")
+    assert (seen(answer)["method"], seen(answer)["target"]) == ("POST", "/landed?b=2")
+    assert [call["request"]["URL"] for call in site.pool.calls] == [
+        "/api/start?a=1", "/api/start?a=1", "/api/landed?b=2", "/api/landed?b=2",
+    ]  # fmt: skip
+
+
+def test_a_redirect_to_tyk_leads_on_at_once(site: HookSite) -> None:
+    def script(payload: dict[str, Any]) -> Any:
+        if payload["request"]["URL"] != "/api/landed?b=2":
+            said = {"ResponseCode": 302, "ResponseHeaders": {"location": "tyk://self/api/landed?b=2"}}
+            payload["request"]["ReturnOverrides"].update(said)
+        return unchanged(payload)
+
+    site.serve(script, "pre", "post")
+    assert seen(site.path.fetch("/api/start?a=1"))["target"] == "/landed?b=2"
+    assert len(site.pool.calls) == 3
+
+
+def test_a_loop_without_an_end_is_ended(site: HookSite, upstream: Upstream) -> None:
+    site.serve(edited(URL="tyk://self/api/endless"))
+    answer = site.path.fetch("/api/endless")
+    assert (answer.status, json.loads(answer.body)["error"][:19]) == (500, "Loop level too deep")
+    assert not upstream.seen("/endless")
+
+
+@pytest.mark.parametrize("script", [
+    edited(URL="tyk://nobody/x"), overriding(ResponseCode=301, ResponseHeaders={"Location": "tyk://nobody/x"}),
+])  # fmt: skip
+def test_a_loop_to_nowhere_is_refused(
+    site: HookSite, upstream: Upstream, script: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    site.serve(script)
+    answer = site.path.fetch("/api/nowhere")
+    assert (answer.status, json.loads(answer.body)) == (500, {"error": "Couldn't detect target"})
+    assert not upstream.seen("/nowhere")
+    assert "tyk://nobody" in caplog.text
 
 
 @pytest.fixture(autouse=True)
