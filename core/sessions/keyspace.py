@@ -76,10 +76,13 @@ class KeySpace:
         raw = await self._store.call("GET", PREFIX + name)
         return None if raw is None else Found("", name, decode(raw, f"{PREFIX}{name}"))
 
-    async def save(self, name: str, session: SessionData, lifetime: int, *, existing: bool = False) -> bool:
-        """Write a session and tell everyone; returns when it is safe. existing: only if it is still there."""
+    async def save(self, name: str, session: SessionData, lifetime: int | None, *, existing: bool = False) -> bool:
+        """Write a session and tell everyone; returns when it is safe. lifetime: seconds, 0 and below for ever, None: what is
+        left of the one that it has; existing: only if it is still there."""
         command: list[Any] = ["SET", PREFIX + name, encode(session)]
-        if lifetime > 0:
+        if lifetime is None:
+            command.append("KEEPTTL")
+        elif lifetime > 0:
             command += ["EX", lifetime]
         if existing:
             command.append("XX")

@@ -1,0 +1,85 @@
+"""Answers that scripts give instead of the upstream (tyk-jsvm 10, 10.1)."""
+
+from __future__ import annotations
+
+from accel.http1 import Exchange
+from accel.sniff import detect
+from core.access.rewrite import split_controls
+from core.scripts.addresses import Address, parse
+from core.scripts.context import Api
+from core.scripts.headers import Fields, response_fields
+from jsvm_pool.decoding import ResultError
+from jsvm_pool.results import Overrides
+
+LEAST, MOST = 200, 599
+NOT_FOUND = "Couldn't detect target"
+SERVER = (b"Server", b"tyk")    # clients of Tyk know its forced responses by it
+_NO_BODY = frozenset((204, 304))
+_REDIRECTS = frozenset((301, 302))
+
+
+def override(x: Exchange, api: Api, said: Overrides, *, chain: bool, session: bool) -> None:
+    """Answer as ReturnOverrides says. chain, session: see `forced`. Raises ResultError."""
+    where = "Request.ReturnOverrides"
+    check_status(said.code, f"{where}.ResponseCode")
+    fields = response_fields(said.headers, api.spell, f"{where}.ResponseHeaders")
+    if said.code < 400 or said.raw:
+        forced(x, api, said.code, fields, said.body, chain=chain, session=session)
+        return
+    for name, value in fields:
+        if name.lower() != b"content-type":     # the error page has its own
+            x.add_header(name, value)
+    x.fail(said.code, said.body.decode("utf-8", "replace"))
+
+
+def check_status(code: int, where: str) -> None:
+    """Raises ResultError for what is not the status of a final response."""
+    if not LEAST <= code <= MOST:
+        raise ResultError(f"{code} is not the status of a response, expected {LEAST} to {MOST}", where)
+
+
+def forced(x: Exchange, api: Api, status: int, fields: Fields, body: bytes, *, chain: bool, session: bool) -> None:
+    """Answer with a script's response, or follow its redirect to tyk://. chain: through the API's response chain; session:
+    X-Ratelimit-* speak of the client's key, else they are zero."""
+    if status in _REDIRECTS:
+        for name, value in fields:
+            if name.lower() == b"location" and value[:6].lower() == b"tyk://":
+                loop(x, api, parse(value.decode("utf-8", "surrogateescape")), later=False)
+                return
+    names = {name.lower() for name, _ in fields}
+    fields = [SERVER, *fields]
+    if body and status not in _NO_BODY and not names & {b"content-type", b"content-encoding"}:
+        fields.append((b"Content-Type", detect(body[:512])))
+    if not api.worker.rates_in_headers:
+        x.limits_known = True
+        if not session:
+            x.limit_max = x.limit_left = x.limit_reset = 0
+    if chain:
+        x.respond(status, fields, body)
+    else:
+        x.answer(status, fields, body)
+
+
+def loop(x: Exchange, api: Api, address: Address, *, later: bool) -> None:
+    """Go on in the API that a tyk:// address names (tyk-core 3.8), now or later when all steps have run."""
+    name, path = address.loop, address.path
+    same = name == "self"
+    found = (x.plan, api.start) if same else api.worker.loops.find(name)
+    if found is None:
+        api.refused("a script", f"it leads to tyk://{name}, and there is no such API")
+        x.fail(500, NOT_FOUND)
+        return
+    plan, start = found
+    controls, query = split_controls(address.query)
+    limit = controls.get("loop_limit", "")
+    x.loop(
+        plan,
+        path,
+        query,
+        len(start) if start and path.startswith(start) else 0,
+        method=controls.get("method", "").encode(),
+        limit=int(limit) if limit.isascii() and limit.isdigit() and len(limit) < 9 else 0,
+        limits=controls.get("check_limits") == "true",
+        same=same,
+        later=later,
+    )

@@ -1,0 +1,119 @@
+"""What all hooks of one API share, and the places through which they reach the rest of a worker."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from accel.http1 import Exchange, KeyEntry
+from core.access.rewrite import Loops
+from core.scripts.headers import Spell
+from core.scripts.metadata import MetaData
+from core.scripts.places import Places
+from core.scripts.session_text import EMPTY, NULL, SessionTexts
+from jsvm_pool.program import Program
+
+log = logging.getLogger("preforge.scripts")
+
+LONGEST_REASON = 2000   # characters of an error that are logged
+
+BUSY = "Service temporarily unavailable."
+NOT_RUNNING = "JSVM isn't initialized, check your gateway settings"
+
+
+class Returned(Protocol):
+    """What a call led to: text, the JSON text that the script returned, if kind is "ok"; error says why it is not."""
+
+    @property
+    def text(self) -> bytes | None: ...
+    @property
+    def error(self) -> str: ...
+    @property
+    def kind(self) -> str: ...
+
+
+class Pool(Protocol):
+    """Runs scripts on the threads of its contexts. See jsvm_pool."""
+
+    def call(
+        self, program: Program, entry: int, mode: str, payload: bytes, owner: Any, done: Callable[[Returned], None], /
+    ) -> None: ...
+
+
+class Worker:
+    """What the hooks of all APIs of one worker share."""
+
+    def __init__(self, pool: Pool, loops: Loops, meta: MetaData, texts: SessionTexts) -> None:
+        """loops: the APIs that tyk:// leads to."""
+        self.pool = pool
+        self.loops = loops
+        self.meta = meta
+        self.texts = texts
+        self.rates_in_headers = False       # rate_limit_response_headers: X-Ratelimit-* speak of rates
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def spawn(self, work: Coroutine[Any, Any, None], done: Callable[[], None] | None = None) -> None:
+        """Do something that takes a while; done is called afterwards, however it ends."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+
+        def ended(task: asyncio.Task[None]) -> None:
+            self._tasks.discard(task)
+            if not task.cancelled() and task.exception() is not None:
+                log.error("the session of a key could not be handled", exc_info=task.exception())
+            if done is not None:
+                done()
+
+        task.add_done_callback(ended)
+
+    def session(self, x: Exchange, real: bool) -> bytes:
+        """The JSON of the session that a script is given: the one of the key, null where there is none, or an empty
+        one if it is not to see the `real` one."""
+        if not real:
+            return EMPTY
+        return NULL if x.key is None else self.texts.get(x.key, x.grant)
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    """What the hooks of one API share. program: None if no script can run, problem says why; config: JSON of the object that
+    scripts are given; owner: whose calls these are, for the pool; listen_end: see addresses.listen_end; start: the listen
+    path, b"" if it has variables."""
+
+    worker: Worker
+    api_id: str
+    name: str
+    program: Program | None
+    config: bytes
+    owner: Any
+    places: Places
+    listen_end: Callable[[bytes], int]
+    start: bytes
+    spell: Spell
+    problem: str = ""
+
+    def refused(self, what: str, why: str) -> None:
+        """Log why a script could not do its work. what: "pre hook mw", ..."""
+        if len(why) > LONGEST_REASON:
+            why = why[:LONGEST_REASON] + " ..."
+        log.error("API %s: %s: %s", self.api_id, what, why)
+
+
+class State:
+    """What hooks leave at an exchange for the steps behind them. identity: the key that an auth hook found."""
+
+    __slots__ = ("identity",)
+
+    def __init__(self) -> None:
+        self.identity: KeyEntry | None = None
+
+
+def state_of(x: Exchange) -> State:
+    """The state of an exchange, made when it is first asked for."""
+    if not isinstance(x.state, State):
+        x.state = State()
+    state: State = x.state
+    return state

@@ -1,0 +1,62 @@
+"""Header fields that scripts name: which of them are theirs to change, and how they are spelt."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+
+from accel.http1 import Exchange
+from jsvm_pool.decoding import Pairs, ResultError, key_path, to_bytes
+
+Spell = Callable[[bytes], bytes]
+Fields = list[tuple[bytes, bytes]]
+
+# What the gateway writes itself; Go's server and client do not take it from the header map either.
+_OWN = frozenset(
+    (
+        b"connection", b"content-length", b"expect", b"host", b"keep-alive", b"proxy-connection", b"te", b"trailer",
+        b"transfer-encoding", b"upgrade",
+    )
+)  # fmt: skip
+_OWN_RESPONSE = _OWN | {b"date", b"server", b"x-ratelimit-limit", b"x-ratelimit-remaining", b"x-ratelimit-reset"}
+_NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_LINE_END = re.compile(rb"[\r\n]")
+_BAD_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+
+
+def edit_request(x: Exchange, delete: Iterable[str], put: dict[str, str], spell: Spell) -> None:
+    """Apply DeleteHeaders, then SetHeaders. Raises ResultError, with nothing changed, for what is no header field."""
+    fields: Fields = []
+    for name, value in put.items():
+        key, text = to_bytes(name), to_bytes(value).strip(b" \t")
+        where = f"Request.SetHeaders{key_path(name)}"
+        if not _NAME.fullmatch(key):
+            raise ResultError("this is not the name of a header", where)
+        if _BAD_VALUE.search(text):
+            raise ResultError("the value holds control characters", where)
+        if key.lower() not in _OWN:
+            fields.append((spell(key), text))
+    for name in delete:
+        key = to_bytes(name)
+        if key.lower() not in _OWN:
+            x.req.remove(key)
+    for key, text in fields:
+        x.req.set(key, text)
+
+
+def response_fields(pairs: Pairs, spell: Spell, where: str) -> Fields:
+    """The fields of a response that a script names. As in Go, line ends in values become spaces, and what is no name is
+    left out. where: the field of the result; raises ResultError for values with other control characters."""
+    found: Fields = []
+    for name, value in pairs:
+        key, text = to_bytes(name), _LINE_END.sub(b" ", to_bytes(value)).strip(b" \t")
+        if _BAD_VALUE.search(text):
+            raise ResultError("the value holds control characters", where + key_path(name))
+        if _NAME.fullmatch(key) and key.lower() not in _OWN_RESPONSE:
+            found.append((spell(key), text))
+    return found
+
+
+def is_own(name: bytes) -> bool:
+    """Whether the gateway writes this field of responses itself."""
+    return name.lower() in _OWN_RESPONSE

@@ -1,0 +1,89 @@
+"""What scripts are told about the path of a request: the entry that it meets and the values of its variables."""
+
+from __future__ import annotations
+
+import re
+
+from accel.endpoints import Pattern
+from accel.http1 import Exchange
+from core.apidef.endpoints import EndpointSpec
+from core.apidef.specs import PlanSpec
+
+MOST = 1024     # paths whose result is kept
+
+Place = tuple[str, dict[str, str]]
+
+_VARIABLE = re.compile(r"\{([A-Za-z_][A-Za-z0-9_.-]*)(?::[^{}]*)?\}")
+_NOTHING: Place = ("", {})
+
+
+class Places:
+    """The path entries of one version and the variables of its listen path. extra.Path is the path of the first entry that
+    a request meets; extra.PathParams the values of {variables} in the listen path and in that entry's path."""
+
+    def __init__(self, spec: PlanSpec) -> None:
+        self._listen = _variables(spec.listen_path) if "{" in spec.listen_path else None
+        found: dict[tuple[str, str], EndpointSpec] = {}
+        for entry in spec.endpoints:
+            found.setdefault((entry.path, entry.method), entry)
+        self._entries = [
+            (entry.method.encode(), Pattern(entry.pattern.encode()), entry.path, _variables(entry.path))
+            for entry in found.values()
+        ]
+        self._known: dict[tuple[bytes, bytes, int], Place] = {}
+
+    def find(self, x: Exchange) -> Place:
+        """The place of a request; not to be changed."""
+        if not self._entries and self._listen is None:
+            return _NOTHING
+        key = x.method, x.path, x.route_end
+        known = self._known.get(key)
+        if known is None:
+            if len(self._known) >= MOST:
+                self._known.clear()
+            known = self._known[key] = self._look(x)
+        return known
+
+    def of(self, x: Exchange, path: str) -> Place:
+        """The same where the entry is known."""
+        decoded = x.decoded_path
+        return path, {**_values(self._listen, decoded[: x.route_end]), **_values(_variables(path), _behind(decoded, x))}
+
+    def _look(self, x: Exchange) -> Place:
+        decoded = x.decoded_path
+        found = _values(self._listen, decoded[: x.route_end])
+        rest = _behind(decoded, x)
+        for method, pattern, path, variables in self._entries:
+            if (not method or method == x.method) and pattern.search(rest):
+                return path, {**found, **_values(variables, rest)}
+        return "", found
+
+
+def _behind(decoded: bytes, x: Exchange) -> bytes:
+    rest = decoded[x.route_end :]
+    return rest if rest.startswith(b"/") else b"/" + rest
+
+
+class _Variables:
+    """Finds the values of the {variables} of a path."""
+
+    def __init__(self, path: str) -> None:
+        self._names: list[str] = []
+        source, at = "", 0
+        for match in _VARIABLE.finditer(path):
+            source += re.escape(path[at : match.start()].lstrip("^")) + "([^/]+)"
+            at = match.end()
+            self._names.append(match[1])
+        self._pattern = re.compile(source + re.escape(path[at:].rstrip("$")))
+
+    def __call__(self, path: str) -> dict[str, str]:
+        match = self._pattern.search(path)
+        return {} if match is None else dict(zip(self._names, match.groups(), strict=True))
+
+
+def _variables(path: str) -> _Variables | None:
+    return _Variables(path) if _VARIABLE.search(path) else None
+
+
+def _values(variables: _Variables | None, path: bytes) -> dict[str, str]:
+    return {} if variables is None else variables(path.decode("utf-8", "replace"))

@@ -1,0 +1,126 @@
+"""From the scripts of an API to steps of its plan; core.plans puts them into the order of tyk-jsvm 3.2."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from accel.endpoints import EndpointMatcher
+from accel.headers import canonical
+from accel.http1 import PathStep, PyStep, Step, WaitStep
+from core.access.rewrite import Loops
+from core.apidef.specs import PlanSpec
+from core.scripts.addresses import listen_end
+from core.scripts.auth import AuthKeys, keep_identity
+from core.scripts.context import Api, Pool, Worker
+from core.scripts.hooks import RequestHook
+from core.scripts.metadata import MetaData
+from core.scripts.places import Places
+from core.scripts.session_text import SessionTexts
+from core.scripts.virtual import Virtual, run_virtual
+from core.sessions import lifetime
+from core.sessions.model import SessionData
+
+if TYPE_CHECKING:
+    from core.apidef.scripts import ScriptSpec, VirtualSpec
+    from core.services import Services
+
+
+class ScriptSteps:
+    """Makes the steps that run the scripts of one worker's APIs."""
+
+    def __init__(self, services: Services, pool: Pool, loops: Loops, owner: Callable[[PlanSpec], Any]) -> None:
+        """loops: the APIs that tyk:// leads to; owner: whose calls those of an API are, for the pool."""
+        self._services = services
+        self._owner = owner
+        texts = SessionTexts()
+        self._worker = Worker(pool, loops, MetaData(services.keyspace, texts), texts)
+        self._config: Any = None
+        self._apis: dict[int, tuple[PlanSpec, Api]] = {}    # id of a spec -> it, and what its hooks share
+
+    def configure(self, config: Any) -> tuple[Any, ...]:
+        """Take a configuration; returns what of it the steps depend on."""
+        self._config = config
+        self._worker.rates_in_headers = config.rate_limit_response_headers == "rate_limits"
+        self._apis = {}
+        return (config.ignore_canonical_mime_header_key,)
+
+    def pre(self, spec: PlanSpec) -> list[Step]:
+        """The pre hooks."""
+        return self._hooks(spec, "pre")
+
+    def auth(self, spec: PlanSpec) -> list[Step]:
+        """The auth hook; it goes before the steps that ask for tokens."""
+        found = self._scripts(spec)
+        if found is None:
+            return []
+        worker, services = self._worker, self._services
+        base = found.gives_identity
+        keys = AuthKeys(worker, services.keyspace, services.cache, spec.api_id, self._lifetime, base=base)
+        hooks = [hook for hook in found.hooks if hook.kind == "auth_check"]
+        return [WaitStep(RequestHook(self._api(spec, found), hook, keys)) for hook in hooks]
+
+    def identity(self, spec: PlanSpec) -> list[Step]:
+        """Behind the steps that ask for tokens, if the API has both: the auth hook's key is the client's."""
+        found = self._scripts(spec)
+        if found is None or not found.gives_identity or not any(hook.kind == "auth_check" for hook in found.hooks):
+            return []
+        return [PyStep(keep_identity)]
+
+    def post_key_auth(self, spec: PlanSpec) -> list[Step]:
+        """The hooks behind authentication; APIs without keys have none."""
+        return [] if spec.keyless else self._hooks(spec, "post_key_auth")
+
+    def virtual(self, spec: PlanSpec, matcher: EndpointMatcher | None) -> list[Step]:
+        """The step of the virtual endpoints. matcher: of the version's path entries; see virtual_data."""
+        return [PathStep("virtual", run_virtual)] if matcher is not None and matcher.has("virtual") else []
+
+    def virtual_data(self, spec: PlanSpec, path: str, data: VirtualSpec) -> Virtual | None:
+        """What the data of an entry of `virtual` are at run time, None where the API has no scripts."""
+        found = self._scripts(spec)
+        return None if found is None else Virtual(self._api(spec, found), data, path)
+
+    def post(self, spec: PlanSpec) -> list[Step]:
+        """The post hooks."""
+        return self._hooks(spec, "post")
+
+    def needs_body(self, spec: PlanSpec) -> bool:
+        """Whether the request body must be there when the steps begin: hooks are given it."""
+        found = self._scripts(spec)
+        return found is not None and any(hook.kind != "response" for hook in found.hooks)
+
+    def _hooks(self, spec: PlanSpec, kind: str) -> list[Step]:
+        found = self._scripts(spec)
+        if found is None:
+            return []
+        hooks = [hook for hook in found.hooks if hook.kind == kind]
+        return [WaitStep(RequestHook(self._api(spec, found), hook)) for hook in hooks]
+
+    @staticmethod
+    def _scripts(spec: PlanSpec) -> ScriptSpec | None:
+        return spec.scripts
+
+    def _api(self, spec: PlanSpec, found: ScriptSpec) -> Api:
+        """What the hooks of one version of an API share; made once for each configuration."""
+        known = self._apis.get(id(spec))
+        if known is not None:
+            return known[1]
+        config = self._config
+        api = Api(
+            self._worker,
+            spec.api_id,
+            spec.name,
+            found.program,
+            found.config,
+            self._owner(spec),
+            Places(spec),
+            listen_end(spec.route),
+            b"" if spec.route.pattern is not None else spec.route.literal_prefix.encode(),
+            (lambda name: name) if config.ignore_canonical_mime_header_key else canonical,
+            found.problem,
+        )
+        self._apis[id(spec)] = spec, api
+        return api
+
+    def _lifetime(self, session: SessionData, now: int) -> int:
+        return lifetime.seconds(session, (), self._config, now)

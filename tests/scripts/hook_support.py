@@ -1,0 +1,149 @@
+"""Hooks on a data path of their own, with a pool that runs Python functions where a real one runs scripts."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from accel.headers import canonical
+from accel.http1 import PathStep, Step, WaitStep
+from core.access.rewrite import Loops
+from core.apidef.endpoints import EndpointSpec
+from core.apidef.scripts import HookSpec, VirtualSpec
+from core.apidef.specs import PlanSpec, RouteSpec, TransportSpec
+from core.scripts.addresses import listen_end
+from core.scripts.auth import AuthKeys
+from core.scripts.context import Api, Returned, Worker
+from core.scripts.hooks import RequestHook
+from core.scripts.metadata import MetaData
+from core.scripts.places import Places
+from core.scripts.session_text import SessionTexts
+from core.scripts.virtual import Virtual, run_virtual
+from jsvm_pool.program import Program
+from tests.support.datapath import DataPath
+
+CONFIG = {"APIID": "api", "OrgID": "org", "config_data": {"colour": "red"}}
+PROGRAM = Program((), ("mw",))
+Json = dict[str, Any]
+Script = Callable[[Json], Any]
+"""Called with the payload; returns what the script returns, or a Result."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a call of the pool leads to."""
+
+    text: bytes | None = None
+    error: str = ""
+    kind: str = "ok"
+
+
+class ScriptPool:
+    """Runs `script` for every call, on the loop, after the call has returned."""
+
+    def __init__(self) -> None:
+        self.script: Script = unchanged
+        self.calls: list[Json] = []
+        self.modes: list[str] = []
+        self.at_once = False
+
+    def call(
+        self, program: Program, entry: int, mode: str, payload: bytes, owner: Any, done: Callable[[Returned], None], /
+    ) -> None:
+        assert (program, owner) == (PROGRAM, "api")
+        given = json.loads(payload)
+        self.calls.append(json.loads(payload))
+        self.modes.append(mode)
+        result = self.script(given)
+        if isinstance(result, str):
+            result = result.encode()
+        if not isinstance(result, Result):
+            result = Result(result if isinstance(result, bytes) else json.dumps(result).encode())
+        if self.at_once:
+            done(result)
+        else:
+            asyncio.get_running_loop().call_soon(done, result)
+
+
+def unchanged(payload: Json) -> Json:
+    """What the runtime makes of a script that returns its request."""
+    return {"$plain": True, "Request": payload["request"], "SessionMeta": (payload["session"] or {}).get("meta_data")}
+
+
+def edited(**fields: Any) -> Script:
+    """A script that sets fields of its request."""
+
+    def script(payload: Json) -> Json:
+        payload["request"].update(fields)
+        return unchanged(payload)
+
+    return script
+
+
+def overriding(**fields: Any) -> Script:
+    """A script that sets fields of ReturnOverrides."""
+
+    def script(payload: Json) -> Json:
+        payload["request"]["ReturnOverrides"].update(fields)
+        return unchanged(payload)
+
+    return script
+
+
+def spec(*endpoints: EndpointSpec, listen_path: str = "/api/", **more: Any) -> PlanSpec:
+    """An API with these path entries."""
+    base: Json = {
+        "file": "api.json", "api_id": "api", "name": "An API", "org_id": "org", "active": True, "internal": False,
+        "keyless": True, "domain": "", "domain_pattern": None, "listen_path": listen_path,
+        "route": RouteSpec(listen_path, None, 5, False), "strip_listen_path": True, "disable_strip_slash": False,
+        "preserve_host_header": False, "targets": (), "load_balancing": False, "loop_target": "", "loop_path": "",
+        "request_headers_remove": (), "request_headers_add": (), "response_headers_remove": (),
+        "response_headers_add": (), "global_timeout": None, "tls": TransportSpec(False, 0, 0, (), ""), "refuse": (),
+    }  # fmt: skip
+    return PlanSpec(**{**base, "endpoints": endpoints, **more})
+
+
+class HookSite:
+    """A data path, and what makes hooks for it."""
+
+    def __init__(self, path: DataPath, keyspace: Any = None) -> None:
+        self.path = path
+        self.pool = ScriptPool()
+        self.loops = Loops()
+        texts = SessionTexts()
+        self.worker = Worker(self.pool, self.loops, MetaData(keyspace, texts), texts)
+        self.api = self.made(spec())
+
+    def made(self, described: PlanSpec, program: Program | None = PROGRAM, problem: str = "") -> Api:
+        return Api(
+            self.worker,
+            described.api_id,
+            described.name,
+            program,
+            json.dumps(CONFIG).encode(),
+            "api",
+            Places(described),
+            listen_end(described.route),
+            described.listen_path.encode(),
+            canonical,
+            problem,
+        )
+
+    def hook(
+        self, kind: str, *, session: bool = False, problem: str = "", keys: AuthKeys | None = None, api: Api | None = None
+    ) -> Step:
+        return WaitStep(RequestHook(api or self.api, HookSpec(kind, "mw", 0, session, problem), keys))
+
+    def virtual(self, **more: Any) -> tuple[Virtual, Step]:
+        described = VirtualSpec(**{"function": "v", "entry": 0, "use_session": False, "proxy_on_error": False, **more})
+        return Virtual(self.api, described, "/v/{id}"), PathStep("virtual", run_virtual)
+
+    def serve(self, script: Script, *kinds: str, **more: Any) -> None:
+        """Run these hooks, all with one script."""
+        self.pool.script = script
+        self.pool.calls.clear()
+        steps = [self.hook(kind) for kind in kinds or ("pre",)]
+        self.path.plan(*steps, needs_body=True, **more)
