@@ -6,7 +6,7 @@ import ipaddress
 from dataclasses import dataclass
 from typing import Any
 
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+from core.outbound.networks import Network, blocks
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +42,7 @@ class EventSettings:
 
     def blocks(self, address: str) -> bool:
         """Whether no web hook may be sent to this address; a text that is no address is blocked."""
-        try:
-            found = ipaddress.ip_address(address.partition("%")[0])
-        except ValueError:
-            return True
-        if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is not None:
-            found = found.ipv4_mapped
-        return any(found in network for network in self.blocked)
+        return blocks(address, self.blocked)
 
 
 def obfuscated(key: str, log_keys: bool) -> str:

@@ -1,0 +1,1 @@
+"""Requests that the gateway makes of its own: for web hooks and for scripts."""

@@ -1,0 +1,1 @@
+"""Scripts of APIs: what they can ask the gateway for."""
