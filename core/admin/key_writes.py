@@ -55,29 +55,54 @@ async def add(context: AdminContext, request: Request) -> Reply:
     key_id = request.params.get("key", "")
     session = decoded(request, 400, "Request malformed")
     token = keys.full(context, session["org_id"], key_id)
-    shortest = (context.config.min_token_length or SHORTEST) + 1
-    if len(token) < shortest:
-        # Nobody could use it.
-        raise Refused(400, f"custom key ID length must be at least {shortest} with its organisation (min_token_length)")
-    _only_loaded(context, session)
-    session["date_created"] = timestamp()
     basic = bool(session["basic_auth_data"]["password"])
-    if basic:
-        await hash_password(context, session)
-    try:
-        await _store(context, token, None, session, reset=request.query.get("suppress_reset") != "1")
-    except PolicyError:
-        raise Refused(500, INSECURE) from None
+    await _insert(context, token, session, suppress=request.query.get("suppress_reset") == "1")
     token_event(context, "TokenCreated", "Key modified.", session["org_id"], token)
     more = _hash(context, token)
     # The token of a user is made of the name; with hashed keys nothing else may show it.
     return modified("" if basic and more else token, "added", **more)
 
 
+async def _insert(context: AdminContext, token: str, session: SessionData, *, suppress: bool) -> None:
+    """Write a session that replaces none. suppress: leave the quotas of the key as they are. Raises Refused."""
+    shortest = (context.config.min_token_length or SHORTEST) + 1
+    if len(token) < shortest:
+        # Nobody could use it.
+        raise Refused(400, f"custom key ID length must be at least {shortest} with its organisation (min_token_length)")
+    _only_loaded(context, session)
+    session["date_created"] = timestamp()
+    if session["basic_auth_data"]["password"]:
+        await hash_password(context, session)
+    try:
+        await _store(context, token, None, session, reset=not suppress)
+    except PolicyError:
+        raise Refused(500, INSECURE) from None
+
+
 async def change(context: AdminContext, request: Request) -> Reply:
     """PUT /tyk/keys/{key}: the whole session anew."""
     session = decoded(request, 400, "Request malformed")
     found = await keys.find(context, request, session["org_id"], "Key is not found")
+    await _replace(context, found, session, suppress=request.query.get("suppress_reset") == "1")
+    key = found.token or found.name
+    token_event(context, "TokenUpdated", "Key modified.", session["org_id"], key)
+    return modified(key, "modified")
+
+
+async def put(context: AdminContext, token: str, session: SessionData, *, suppress: bool) -> None:
+    """Write a session for a token, whether it has one or not, without an event: what scripts do (tyk-jsvm 6.3).
+
+    suppress: leave quotas as they are. Raises Refused, and what the key space raises.
+    """
+    found = await context.keyspace.load(token, session["org_id"])
+    if found is None:
+        await _insert(context, token, session, suppress=suppress)
+    else:
+        await _replace(context, found, session, suppress=suppress)
+
+
+async def _replace(context: AdminContext, found: Found, session: SessionData, *, suppress: bool) -> None:
+    """Write a session in place of another. suppress: its quotas go on. Raises Refused."""
     before = found.session
     await _check_certificate(context, session, before)
     _only_loaded(context, session)
@@ -90,16 +115,12 @@ async def change(context: AdminContext, request: Request) -> Reply:
         session["basic_auth_data"] = dict(old)
     else:
         await hash_password(context, session)
-    suppress = request.query.get("suppress_reset") == "1"
     if suppress:
         keep_quota(session, before)
     try:
         await _store(context, found.token, found, session, reset=not suppress)
     except PolicyError:
         raise Refused(500, INSECURE) from None
-    key = found.token or found.name
-    token_event(context, "TokenUpdated", "Key modified.", session["org_id"], key)
-    return modified(key, "modified")
 
 
 def _hash(context: AdminContext, token: str) -> dict[str, str]:

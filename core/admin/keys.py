@@ -12,6 +12,7 @@ from core.admin.replies import Refused, Reply, Request, modified
 from core.admin.sessions import decoded, now, opened, seconds_to_live, timestamp, with_policies
 from core.config.gojson import ListOf, Obj, Str
 from core.sessions import tokens
+from core.sessions.encoding import Struct
 from core.sessions.keyspace import Found
 from core.sessions.model import SessionData, SessionError, output
 from core.sessions.policies import PolicyError
@@ -68,7 +69,11 @@ def org_of(context: AdminContext, request: Request) -> str:
 
 
 async def get(context: AdminContext, request: Request) -> Reply:
-    found = await find(context, request, org_of(context, request), "Key not found")
+    return Reply(200, await detail(context, await find(context, request, org_of(context, request), "Key not found")))
+
+
+async def detail(context: AdminContext, found: Found) -> Struct:
+    """A session as it is shown: with what its policies give, what is left of its quotas, and no password."""
     try:
         session = with_policies(context, found.session)
     except PolicyError:
@@ -76,7 +81,7 @@ async def get(context: AdminContext, request: Request) -> Reply:
         session = found.session
     await _fill_in_quotas(context, session, found.name)
     session["basic_auth_data"]["password"] = ""
-    return Reply(200, output(session, found.token or found.name))
+    return output(session, found.token or found.name)
 
 
 async def _fill_in_quotas(context: AdminContext, session: SessionData, name: str) -> None:
@@ -184,4 +189,4 @@ async def set_policy(context: AdminContext, request: Request) -> Reply:
     return modified(found.name, "updated")
 
 
-__all__ = ["delete", "find", "full", "get", "list_all", "org_of", "preview", "set_policy", "tokens"]
+__all__ = ["delete", "detail", "find", "full", "get", "list_all", "org_of", "preview", "set_policy", "tokens"]

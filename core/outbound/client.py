@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import aiohttp
@@ -169,6 +170,10 @@ class Client:
         if packed:
             headers.append(("Accept-Encoding", "gzip"))
         session, proxy = lines.choose(url)
+        login = {"Proxy-Authorization": proxy.authorization()} if proxy is not None and proxy.user else {}
+        if url.scheme == "http":
+            # aiohttp sends the headers for a proxy in front of a tunnel only.
+            headers += login.items()
         async with session.request(
             request.method,
             URL(url.text(), encoded=True),
@@ -177,7 +182,7 @@ class Client:
             allow_redirects=False,
             ssl=manner.tls() if manner.tls is not None and url.scheme == "https" else True,
             proxy=None if proxy is None else URL(proxy.text(), encoded=True),
-            proxy_headers={"Proxy-Authorization": proxy.authorization()} if proxy is not None and proxy.user else None,
+            proxy_headers=login,
         ) as response:
             if response.status < 200:
                 response.close()
@@ -207,21 +212,53 @@ def _headers(response: aiohttp.ClientResponse) -> tuple[tuple[str, str], ...]:
 
 async def _read(response: aiohttp.ClientResponse, manner: Manner, inflater: Inflater | None) -> bytes:
     """The body. What is compressed is bounded too: many empty members hold nothing for ever."""
-    found = bytearray()
-    taken = 0
-    async for raw in response.content.iter_any():
-        taken += len(raw)
-        for piece in (raw,) if inflater is None else inflater.feed(raw):
-            found += piece
-            if len(found) > manner.most:
-                break
-            if inflater is not None:
-                await asyncio.sleep(0)
-        if max(len(found), taken) > manner.most:
-            response.close()
-            if manner.cut:
-                return bytes(found[: manner.most])
-            raise OutboundError(f"the answer has more than {manner.most} bytes", "large")
-    if inflater is not None:
-        inflater.check_end()
-    return bytes(found)
+    with _watched(response):
+        found = bytearray()
+        taken = 0
+        async for raw in response.content.iter_any():
+            taken += len(raw)
+            for piece in (raw,) if inflater is None else inflater.feed(raw):
+                found += piece
+                if len(found) > manner.most:
+                    break
+                if inflater is not None:
+                    await asyncio.sleep(0)
+            if max(len(found), taken) > manner.most:
+                response.close()
+                if manner.cut:
+                    return bytes(found[: manner.most])
+                raise OutboundError(f"the answer has more than {manner.most} bytes", "large")
+        if inflater is not None:
+            inflater.check_end()
+        return bytes(found)
+
+
+@contextmanager
+def _watched(response: aiohttp.ClientResponse) -> Iterator[None]:
+    """Let a body fail when its connection ends: aiohttp's parser forgets the body on some errors in its framing, and
+    whoever reads it would wait until the time is up."""
+    content, connection = response.content, response.connection
+
+    def lost(closed: asyncio.Future[None] | None) -> None:
+        if not content.is_eof() and content.exception() is None:
+            content.set_exception(aiohttp.ClientPayloadError("the connection ended within the answer"))
+
+    protocol = connection.protocol if connection is not None else None
+    closed = protocol.closed if protocol is not None else None
+    if closed is None:
+        lost(None)
+        yield
+        return
+    # One for the life of the connection, so that its end is never an error that nobody looked at.
+    closed.remove_done_callback(_seen)
+    closed.add_done_callback(_seen)
+    closed.add_done_callback(lost)
+    try:
+        yield
+    finally:
+        closed.remove_done_callback(lost)
+
+
+def _seen(closed: asyncio.Future[None]) -> None:
+    if not closed.cancelled():
+        closed.exception()

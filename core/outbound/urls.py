@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import ipaddress
 import re
 from dataclasses import dataclass
-from urllib.parse import quote, unquote_to_bytes, urljoin
+from urllib.parse import quote, unquote_to_bytes
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(.*)\Z", re.DOTALL)
 _CONTROL = re.compile("[\x00-\x20\x7f]")
 _NAME = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=-]+\Z")
 _USER = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=:-]|%[0-9A-Fa-f]{2})*\Z")
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_NO_UTF8 = re.compile("[\udc80-\udcff]")
 _UNSENDABLE = re.compile(r"[^\x21-\x7e]")
 _PATH_KEEPS = "/%!$&'()*+,;=:@~[]"
 _PORTS = {"http": 80, "https": 443}
@@ -79,16 +81,18 @@ def parse(text: str, *, whole: bool = False) -> Url:
     if at and _USER.match(user) is None:
         raise UrlError("the user name in the URL has characters that must be escaped")
     host, port = _host_and_port(place)
-    path = slash + path
+    return Url(scheme, user, host, port, _target(slash + path, mark, query.partition("#")[0]))
+
+
+def _target(path: str, mark: str, query: str) -> str:
+    """Path and query with what they cannot hold escaped, and their escapes as they are."""
     if _BAD_ESCAPE.search(path):
         raise UrlError("the path of the URL has a % without two hexadecimal digits")
     try:
-        target = quote(path, safe=_PATH_KEEPS) or "/"
-        if mark:
-            target += "?" + _UNSENDABLE.sub(lambda found: quote(found[0], safe=""), query.partition("#")[0])
+        escaped = quote(path, safe=_PATH_KEEPS) or "/"
+        return escaped + mark + _UNSENDABLE.sub(lambda found: quote(found[0], safe=""), query)
     except UnicodeEncodeError:
         raise UrlError("the URL is no valid Unicode") from None
-    return Url(scheme, user, host, port, target)
 
 
 def _host_and_port(place: str) -> tuple[str, int | None]:
@@ -131,16 +135,37 @@ def _ascii(host: str) -> str:
 
 def join(base: Url, location: str) -> Url:
     """Where a Location header leads from a URL (RFC 3986 5.2). Raises UrlError."""
-    if _CONTROL.search(location.strip(" ").replace(" ", "")):
-        raise UrlError("the Location header has control characters")
-    raw = location.strip(" ").encode("utf-8", "surrogateescape")
-    try:
-        text = raw.decode()
-    except UnicodeDecodeError:
-        text = "".join(chr(byte) if byte < 0x80 else f"%{byte:02X}" for byte in raw)
-    try:
-        return parse(urljoin(base.text(user=True), text))
-    except UrlError:
-        raise
-    except ValueError as error:
-        raise UrlError(f"the Location header is no URL: {error}") from None
+    # Bytes that are no UTF-8 are passed on as they are.
+    text = _NO_UTF8.sub(lambda found: f"%{ord(found[0]) - 0xDC00:02X}", location.strip(" ")).partition("#")[0]
+    if _SCHEME.match(text):
+        url = parse(text)
+    elif text.startswith("//"):
+        url = parse(f"{base.scheme}:{text}")
+    else:
+        path, mark, query = text.partition("?")
+        old_path, old_mark, old_query = base.target.partition("?")
+        if not path:
+            path = old_path
+            if not mark:
+                mark, query = old_mark, old_query
+        elif not path.startswith("/"):
+            path = old_path[: old_path.rindex("/") + 1] + path
+        if _CONTROL.search(text.replace(" ", "")):
+            raise UrlError("the Location header has control characters")
+        url = dataclasses.replace(base, target=_target(path, mark, query))
+    path, mark, query = url.target.partition("?")
+    return dataclasses.replace(url, target=_without_dots(path) + mark + query)
+
+
+def _without_dots(path: str) -> str:
+    """A path without "." and ".." (RFC 3986 5.2.4)."""
+    found: list[str] = []
+    parts = path.split("/")[1:]
+    for part in parts:
+        if part == "..":
+            del found[-1:]
+        elif part != ".":
+            found.append(part)
+    if parts[-1] in (".", ".."):
+        found.append("")
+    return "/" + "/".join(found)

@@ -8,6 +8,8 @@ from typing import Any
 
 from core.admin.context import AdminContext
 from core.scripts.host_http import HttpSettings, ScriptHttp
+from core.scripts.host_keys import ScriptKeys
+from core.scripts.host_storage import ScriptStorage
 from core.scripts.host_types import Caller, HostError, HostFailure
 
 log = logging.getLogger("preforge.jsvm")
@@ -25,10 +27,20 @@ class HostFunctions:
     def __init__(self, admin: AdminContext, environ: Mapping[str, str] | None = None) -> None:
         """admin: what the REST API works on, which keys are read and written through. environ: for proxies."""
         self._http = ScriptHttp(HttpSettings.from_config(admin.config), environ)
+        self._storage = storage = ScriptStorage(admin.store)
+        self._keys = keys = ScriptKeys(admin)
         self._functions: dict[str, _Function] = {
             "TykMakeHttpRequest": lambda args, caller: self._http.make_request(args[0], caller),
             "TykBatchRequest": lambda args, caller: self._http.batch(args[0], caller),
             "TykFetch": lambda args, caller: self._http.fetch(args[0], caller),
+            "TykGetKeyData": lambda args, caller: keys.get(args[0], args[1]),
+            "TykSetKeyData": lambda args, caller: keys.set(args[0], args[1], args[2]),
+            "TykStorageGet": lambda args, caller: storage.get(args[0], caller),
+            "TykStorageSet": lambda args, caller: storage.set(args[0], args[1], args[2], caller),
+            "TykStorageSetNX": lambda args, caller: storage.set_new(args[0], args[1], args[2], caller),
+            "TykStorageDel": lambda args, caller: storage.delete(args[0], caller),
+            "TykStorageTTL": lambda args, caller: storage.ttl(args[0], caller),
+            "TykStorageIncr": lambda args, caller: storage.increment(args[0], args[1], caller),
         }
 
     def configure(self, config: Any) -> None:
@@ -65,6 +77,11 @@ class HostFunctions:
             "http_blocked": self._http.blocked,
             "http_running": gate.running,
             "http_waiting": gate.waiting,
+            "storage_asked": self._storage.counts["asked"],
+            "storage_failed": self._storage.counts["failed"],
+            "keys_read": self._keys.counts["read"],
+            "keys_written": self._keys.counts["written"],
+            "keys_failed": self._keys.counts["failed"],
         }
 
     async def close(self) -> None:
