@@ -72,4 +72,6 @@ def redirected(address: Address, location: str) -> Address:
     found = parse(urljoin(address.origin + address.target, location), f"{address}: the redirect")
     if found.host != address.host or (address.scheme == "https" and found.scheme != "https"):
         raise BundleError(f"{address}: redirects to {found.origin}; only redirects to the same host are followed")
-    return Address(found.scheme, found.host, found.port, found.target, address.credentials)
+    # Another port of the host may belong to someone else.
+    credentials = address.credentials if found.origin == address.origin else ""
+    return Address(found.scheme, found.host, found.port, found.target, credentials)

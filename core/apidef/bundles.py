@@ -106,12 +106,3 @@ def with_bundle(definition: Definition, applied: AppliedBundle | None) -> Defini
     if applied is not None:
         definition["custom_middleware"] = orjson.loads(applied.section)
     return definition
-
-
-def apply_bundle(
-    definition: Definition, source: Library | BundleSettings, file: str
-) -> tuple[Definition, list[Finding]]:
-    """``load_bundle`` and ``with_bundle`` in one, for callers that keep nothing."""
-    library = Library(source) if isinstance(source, BundleSettings) else source
-    applied, findings = load_bundle(definition, library, file)
-    return with_bundle(definition, applied), findings

@@ -11,15 +11,22 @@ from typing import Any
 import pytest
 
 from coprocess.bundles import BundleSettings, Library
-from core.apidef.bundles import apply_bundle, bundle_of, bundle_settings, load_bundle, with_bundle
+from core.apidef.bundles import bundle_of, bundle_settings, load_bundle, with_bundle
 from core.apidef.compile import compile_definition
 from core.apidef.decode import decode
 from core.apidef.options import CompileOptions
 from core.config import load as load_config
+from core.findings import Finding
 from tests.bundles.archives import FILES, SECTION, bundle
 from tests.support.gateway import api
 
 JSON = dict[str, Any]
+
+
+def applied_to(given: JSON, settings: BundleSettings) -> tuple[JSON, list[Finding]]:
+    """The definition that is compiled, and what was said about its bundle."""
+    applied, findings = load_bundle(given, Library(settings), "a.json")
+    return with_bundle(given, applied), findings
 
 
 @pytest.fixture
@@ -40,7 +47,7 @@ def definition(name: str, **more: Any) -> JSON:
 
 def test_the_section_of_the_bundle_replaces_that_of_the_definition(settings: BundleSettings, tmp_path: Path) -> None:
     given = definition("good.zip", custom_middleware={"driver": "grpc", "post": [{"name": "own"}]})
-    found, findings = apply_bundle(given, settings, "a.json")
+    found, findings = applied_to(given, settings)
     folder = tmp_path / "mw" / "bundles" / hashlib.md5(b"good.zip").hexdigest()
     assert found["custom_middleware"] == {"driver": "otto", "pre": [{"name": "mw", "path": f"{folder}/mw.js"}]}
     assert "custom_middleware_bundle" not in found
@@ -52,7 +59,7 @@ def test_the_section_of_the_bundle_replaces_that_of_the_definition(settings: Bun
 @pytest.mark.parametrize("name", ["bad.zip", "gone.zip", "../x.zip", "good.zip,bad.zip"])
 def test_a_bundle_that_cannot_be_used_refuses_every_request(settings: BundleSettings, name: str) -> None:
     own = {"driver": "otto", "pre": [{"name": "own", "path": "own.js"}]}
-    found, findings = apply_bundle(definition(name, custom_middleware=own), settings, "a.json")
+    found, findings = applied_to(definition(name, custom_middleware=own), settings)
     assert [finding.severity for finding in findings] == ["error"]
     text = findings[0].render()
     assert text.startswith("a.json: $.custom_middleware_bundle: error: the plugin bundle cannot be used, so every request")
@@ -65,7 +72,7 @@ def test_a_bundle_that_cannot_be_used_refuses_every_request(settings: BundleSett
 @pytest.mark.parametrize("more", [{"custom_middleware_bundle_disabled": True}, {"custom_middleware_bundle": " , "}])
 def test_without_a_bundle_the_own_section_stays(settings: BundleSettings, more: JSON) -> None:
     given = definition("gone.zip", custom_middleware={"driver": "otto"}, **more)
-    found, findings = apply_bundle(given, settings, "a.json")
+    found, findings = applied_to(given, settings)
     assert not findings
     assert bundle_of(given) == ""
     assert found["custom_middleware"] == {"driver": "otto"}
@@ -113,16 +120,16 @@ def test_a_check_that_changes_nothing_fetches_nothing(settings: BundleSettings, 
     assert findings[0].severity == "warning"
     assert "not been fetched yet" in findings[0].message
     assert not (tmp_path / "mw").exists()
-    apply_bundle(definition("good.zip"), settings, "a.json")
+    applied_to(definition("good.zip"), settings)
     applied, findings = load_bundle(definition("good.zip"), Library(settings, fetching=False), "a.json")
     assert applied is not None
     assert not findings
 
 
 def test_remarks_about_a_bundle_are_reported(settings: BundleSettings, tmp_path: Path) -> None:
-    apply_bundle(definition("good.zip"), settings, "a.json")
+    applied_to(definition("good.zip"), settings)
     trusting = BundleSettings(str(tmp_path), str(tmp_path / "mw"), skip_verify_existing=True)
-    _, findings = apply_bundle(definition("good.zip"), trusting, "a.json")
+    _, findings = applied_to(definition("good.zip"), trusting)
     assert [finding.severity for finding in findings] == ["warning"]
     assert "skip_verify_existing_plugin_bundle" in findings[0].message
 

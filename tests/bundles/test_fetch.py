@@ -234,6 +234,17 @@ def test_redirects_stay_on_the_host_and_end(settings: BundleSettings) -> None:
         assert other.paths() == ["/port.zip"]
 
 
+def test_credentials_follow_a_redirect_to_the_same_server_only(settings: BundleSettings) -> None:
+    with BundleServer() as server, BundleServer() as other:
+        settings = replace(settings, base_url=server.url.replace("http://", "http://u:p@"))
+        server.put("/a.zip", reply(b"", "302 Found", "Location: /moved.zip"))
+        server.put("/moved.zip", reply(b"", "302 Found", f"Location: {other.url}a.zip"))
+        other.put("/a.zip", reply(bundle()))
+        assert load("a.zip", settings).files
+        assert ["Authorization: Basic" in head for head in server.requests] == [True, True]
+        assert "Authorization" not in other.requests[0]
+
+
 def test_tls_certificates_are_verified_unless_that_is_turned_off(
     settings: BundleSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
