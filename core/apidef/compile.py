@@ -8,6 +8,7 @@ from typing import Any
 
 from core.apidef import access, features, listen_path, targets
 from core.apidef.addresses import address_lists
+from core.apidef.bundles import bundle_of, with_bundle
 from core.apidef.decode import Definition, decode
 from core.apidef.durations import parse_expiry
 from core.apidef.edits import header_edits, processor_edits, whole_timeout
@@ -68,6 +69,9 @@ def compile_definition(
     for feature in features.found(features.API_FEATURES, definition):
         _note(feature, "$", report)
     injected = processor_edits(definition, report)
+    if bundle_of(definition):
+        # Still named, so not applied: whoever was to load it has said why.
+        report.refuse.append(unsupported("plugin bundle"))
     addresses = address_lists(definition, report)
     token = access.token_source(definition, report)
     _own_port(definition, report, options)
@@ -203,6 +207,7 @@ def plan_specs(snapshot: Snapshot, options: CompileOptions) -> list[PlanSpec]:
         definition = decode(entry.raw, entry.file)[0] if entry.raw else None
         if definition is None:
             continue
+        definition = with_bundle(definition, entry.bundle)
         spec = compile_definition(definition, entry.file, options, snapshot.scripts(entry))[0]
         if spec is not None and spec.active:
             specs.append(spec)

@@ -149,13 +149,6 @@ API_FEATURES: tuple[Feature, ...] = (
         )
         for section in ("pre", "post_key_auth", "post", "response")
     ),
-    Feature(
-        "plugin bundle",
-        "custom_middleware_bundle",
-        "refuse",
-        "plugins may restrict or change",
-        _unless("custom_middleware_bundle", "custom_middleware_bundle_disabled"),
-    ),
     Feature("GraphQL", "graphql", "refuse", "it validates and changes requests", _at("graphql.enabled")),
     Feature("MCP", "application_protocol", "refuse", "it validates requests", _at("application_protocol")),
     Feature("JSON-RPC", "json_rpc_version", "refuse", "it validates requests", _at("json_rpc_version")),

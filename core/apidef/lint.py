@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from core.apidef.bundles import load_bundle, with_bundle
 from core.apidef.compile import plan_specs
 from core.apidef.decode import Definition, decode_thoroughly
 from core.apidef.loops import rewrite_loops, slug
@@ -19,6 +21,7 @@ from core.findings import Finding
 
 def lint(app_path: str, options: ReadOptions) -> list[Finding]:
     """Return the findings about all definitions of a directory, in the order of the file names."""
+    options = replace(options, fetch_bundles=False)
     try:
         names, findings = list_files(app_path, options)
     except OSError as error:
@@ -41,7 +44,10 @@ def lint(app_path: str, options: ReadOptions) -> list[Finding]:
         findings.extend(found)
         if definition is None:
             continue
-        scripts = loading.script_set(definition.get("api_id", ""), script_paths(definition))
+        bundle, found = load_bundle(definition, loading.bundles, name)
+        findings.extend(found)
+        definition = with_bundle(definition, bundle)
+        scripts = loading.script_set(definition.get("api_id", ""), script_paths(definition), bundle)
         spec, found = loading.compile(definition, name, scripts)
         findings.extend(found)
         if spec is not None:

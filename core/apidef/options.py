@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from core.apidef.script_files import MAX_MODULES, MAX_SCRIPT_BYTES, ScriptLimits
+from coprocess.bundles import BundleSettings
+from core.apidef.bundles import bundle_settings
+from core.apidef.script_files import MAX_MODULES, MAX_SCRIPT_BYTES, ScriptLimits, locate
 
 MAX_FILE_BYTES = 10 * 1024 * 1024
 MAX_FILES = 100_000
@@ -40,7 +42,7 @@ class CompileOptions:
 class ReadOptions:
     """Settings of the directory reader. ``environ`` and ``secrets`` feed ``env://`` and ``secrets://``.
 
-    ``conf`` is the path of tyk.conf, "" when there is none.
+    ``conf`` is the path of tyk.conf, "" when there is none. ``fetch_bundles``: False changes nothing on disk.
     """
 
     compile: CompileOptions = CompileOptions()
@@ -49,6 +51,8 @@ class ReadOptions:
     conf: str = ""
     middleware_path: str = ""
     tyk_js_path: str = ""
+    bundles: BundleSettings = field(default_factory=BundleSettings)
+    fetch_bundles: bool = True
     max_modules: int = MAX_MODULES
     max_file_bytes: int = MAX_FILE_BYTES
     max_files: int = MAX_FILES
@@ -90,6 +94,7 @@ def from_config(cfg: Any, environ: Mapping[str, str] | None = None, conf: str = 
     ``conf`` is the path of tyk.conf: relative paths of scripts are looked up beside it too.
     """
     limits = getattr(getattr(cfg, "preforge", None), "limits", None)
+    middleware = locate(cfg.middleware_path, str(Path(conf).parent)) if conf and cfg.middleware_path else ""
     return ReadOptions(
         compile=compile_options(cfg),
         environ=dict(os.environ if environ is None else environ),
@@ -97,6 +102,7 @@ def from_config(cfg: Any, environ: Mapping[str, str] | None = None, conf: str = 
         conf=conf,
         middleware_path=cfg.middleware_path,
         tyk_js_path=cfg.tyk_js_path,
+        bundles=bundle_settings(cfg, middleware),
         max_modules=cfg.preforge.jsvm.max_modules,
         max_file_bytes=getattr(limits, "max_definition_bytes", MAX_FILE_BYTES),
         max_files=getattr(limits, "max_definitions", MAX_FILES),

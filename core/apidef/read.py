@@ -9,6 +9,8 @@ from pathlib import Path
 
 import orjson
 
+from coprocess.bundles import Library
+from core.apidef.bundles import AppliedBundle, load_bundle, with_bundle
 from core.apidef.compile import compile_definition
 from core.apidef.decode import Definition, decode
 from core.apidef.files import is_racy, read_regular
@@ -122,6 +124,7 @@ class Loading:
     scripts: ScriptReader
     library: ScriptSet
     found: dict[str, dict[str, tuple[str, ...]]]
+    bundles: Library
 
     @classmethod
     def begin(cls, options: ReadOptions, before: Snapshot | None) -> tuple[Loading, list[Finding]]:
@@ -129,13 +132,15 @@ class Loading:
         reader = script_reader(options, before)
         library, findings = read_library(reader, options)
         conf_dir = options.script_limits().conf_dir
-        return cls(options, reader, library, discover(options.middleware_path, conf_dir)), findings
+        bundles = Library(options.bundles, fetching=options.fetch_bundles)
+        return cls(options, reader, library, discover(options.middleware_path, conf_dir), bundles), findings
 
-    def script_set(self, api_id: str, named: Iterable[str]) -> ScriptSet | None:
+    def script_set(self, api_id: str, named: Iterable[str], bundle: AppliedBundle | None) -> ScriptSet | None:
         """Read the scripts of one API, None if it has none. named: paths as the definition writes them."""
         paths = list(named) if self.options.compile.enable_jsvm else []
         found = self.found.get(api_id, {}) if api_id else {}
-        return self.scripts.read(paths, found) if paths or found else None
+        check = bundle.problem if bundle is not None else None
+        return self.scripts.read(paths, found, check) if paths or found else None
 
     def compile(
         self, definition: Definition, file: str, scripts: ScriptSet | None
@@ -145,14 +150,26 @@ class Loading:
         return compile_definition(definition, file, self.options.compile, known)
 
     def refreshed(self, entry: Entry) -> tuple[Entry, list[Finding]]:
-        """Return the entry of an unchanged definition with its scripts of now, and what is to be said of new ones."""
-        named = entry.scripts.named() if entry.scripts is not None else ()
-        scripts = self.script_set(entry.api_id, named)
-        if scripts == entry.scripts or not entry.raw:
+        """Return the entry of an unchanged definition with its bundle and scripts of now, and what is to be said of them."""
+        if not entry.raw:
             return entry, []
-        definition = decode(entry.raw, entry.file)[0]
-        findings = self.compile(definition, entry.file, scripts)[1] if definition is not None else []
-        return replace(entry, scripts=scripts), findings
+        named: Iterable[str] = entry.scripts.named() if entry.scripts is not None else ()
+        bundle: AppliedBundle | None = None
+        findings: list[Finding] = []
+        definition: Definition | None = None
+        if b"custom_middleware_bundle" in entry.raw.lower():
+            definition = decode(entry.raw, entry.file)[0]
+        if definition is not None:
+            bundle, findings = load_bundle(definition, self.bundles, entry.file)
+            definition = with_bundle(definition, bundle)
+            named = script_paths(definition)
+        scripts = self.script_set(entry.api_id, named, bundle)
+        if scripts == entry.scripts and bundle == entry.bundle:
+            return entry, findings
+        definition = definition if definition is not None else decode(entry.raw, entry.file)[0]
+        if definition is not None:
+            findings = findings + self.compile(definition, entry.file, scripts)[1]
+        return replace(entry, scripts=scripts, bundle=bundle), findings
 
 
 def _read_entry(
@@ -184,12 +201,15 @@ def _read_entry(
     definition, findings = decode(text, name)
     if definition is None:
         return failed(findings, stamp)
-    scripts = loading.script_set(definition.get("api_id", ""), script_paths(definition))
+    bundle, about_bundle = load_bundle(definition, loading.bundles, name)
+    definition = with_bundle(definition, bundle)
+    scripts = loading.script_set(definition.get("api_id", ""), script_paths(definition), bundle)
     spec, found = loading.compile(definition, name, scripts)
-    findings = findings + found
+    findings = findings + about_bundle + found
     if spec is None:
         return failed(findings, stamp)
-    return Entry(name, spec.api_id, stamp, text, (), (spec.domain, spec.listen_path), scripts=scripts), findings
+    claim = (spec.domain, spec.listen_path)
+    return Entry(name, spec.api_id, stamp, text, (), claim, scripts=scripts, bundle=bundle), findings
 
 
 def _stamp(state: os.stat_result, fingerprint: str) -> Stamp:

@@ -10,7 +10,7 @@ import hashlib
 import os
 import posixpath
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -22,6 +22,10 @@ from core.findings import Severity
 FOLDERS = ("pre", "auth", "post_auth", "post")
 MAX_SCRIPT_BYTES = 4 * 1024 * 1024
 MAX_MODULES = 500
+
+
+# (path, hex SHA-256 of the file's bytes) -> why the file must not be used, "" when it may be
+Check = Callable[[str, str], str]
 
 
 class Remark(NamedTuple):
@@ -135,9 +139,11 @@ class ScriptReader:
         self.texts = dict(texts)
         self.states: dict[str, FileState] = {}
 
-    def read(self, named: Iterable[str], found: Mapping[str, tuple[str, ...]]) -> ScriptSet:
+    def read(
+        self, named: Iterable[str], found: Mapping[str, tuple[str, ...]], check: Check | None = None
+    ) -> ScriptSet:
         """Read all scripts of one API and what they require. Never raises: problems stand in the result."""
-        return _Gathering(self, self._limits).all(dict.fromkeys(named), found)
+        return _Gathering(self, self._limits, check or _unchecked).all(dict.fromkeys(named), found)
 
     def state(self, path: str, limit: int, *, follow: bool = True) -> FileState:
         """Return what a file holds; its text is in ``texts``. Raises OSError, ValueError when it cannot be read."""
@@ -178,8 +184,9 @@ def _stamp(state: os.stat_result) -> tuple[int, int, int]:
 class _Gathering:
     """The reading of one API's scripts, within its bounds."""
 
-    def __init__(self, reader: ScriptReader, limits: ScriptLimits) -> None:
+    def __init__(self, reader: ScriptReader, limits: ScriptLimits, check: Check) -> None:
         self._reader = reader
+        self._check = check
         self._limits = limits
         self._left = limits.max_bytes
         self._modules: dict[str, ScriptFile] = {}
@@ -213,6 +220,9 @@ class _Gathering:
             return ScriptFile(place, problem=f"{path} does not exist{looked.rstrip(',')}")
         except (OSError, ValueError) as error:
             return ScriptFile(place, problem=f"{path} cannot be read: {_reason(error)}")
+        problem = self._check(place, state.digest)
+        if problem:
+            return ScriptFile(place, problem=problem)
         for severity, message in state.remarks:
             self._remark(severity, path, f"{path}: {message}")
         folder = modules.Folder(posixpath.dirname(place))
@@ -261,6 +271,10 @@ class _Gathering:
             except (OSError, ValueError) as error:
                 self._remark("error", script, f"{asked}: {found.name} cannot be read: {_reason(error)}")
                 continue
+            problem = self._check(found.name, state.digest)
+            if problem:
+                self._remark("error", script, f"{asked}: {problem}")
+                continue
             for severity, text in state.remarks:
                 self._remark(severity, script, f"{found.name}: {text}")
             requires = self._resolve(folder, found.base, state.specifiers, script, found.name)
@@ -273,6 +287,10 @@ class _Gathering:
 
     def _remark(self, severity: Severity, script: str, message: str) -> None:
         self._remarks[Remark(severity, script, message)] = None
+
+
+def _unchecked(_path: str, _digest: str) -> str:
+    return ""
 
 
 def _reason(error: OSError | ValueError) -> str:

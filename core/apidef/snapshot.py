@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple
 
+from core.apidef.bundles import AppliedBundle
 from core.apidef.script_files import EMPTY, FileState, ScriptSet
 from core.findings import Finding
 
@@ -25,7 +26,8 @@ class Entry:
 
     ``failed`` says what is wrong with its present text; ``since`` is the generation in which the file first
     claimed ``claim`` (domain and listen path), which decides who keeps a listen path that two files want.
-    ``scripts`` says which scripts go with ``raw``, None for none.
+    ``scripts`` says which scripts go with ``raw``, None for none; ``bundle`` is what its plugin bundle brings, None when
+    it names none or one that cannot be used.
     """
 
     file: str
@@ -36,6 +38,7 @@ class Entry:
     claim: tuple[str, str] = ("", "")
     since: int = 0
     scripts: ScriptSet | None = None
+    bundle: AppliedBundle | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ import os
 import platform
 import sys
 import time
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as distribution_version
 from typing import Any
@@ -155,7 +156,7 @@ def lint(options: argparse.Namespace) -> int:
         from core.apidef.read import read_directory  # noqa: PLC0415
         from core.events.check import check_events  # noqa: PLC0415
 
-        reading = from_config(config, os.environ, options.conf or "")
+        reading = replace(from_config(config, os.environ, options.conf or ""), fetch_bundles=False)
         findings = findings + lint_apis(config.app_path, reading)
         snapshot = read_directory(config.app_path, reading, None).snapshot
         findings += check_events(config, options.conf or "tyk.conf", snapshot)

@@ -201,7 +201,7 @@ def _reference(
     elif scheme == "secrets":
         found = (flat.get("secrets") or {}).get(name)
         hint = f"Add {name!r} to $.secrets."
-    elif scheme == "file":
+    elif scheme == "file" and option.path != "bundle_base_url":
         base = Path(flat.get("kv.file.base_path") or "/nonexistent").resolve()
         target = (base / name).resolve()
         try:
