@@ -26,6 +26,8 @@ from core.apidef.loops import slug
 from core.apidef.rewrites import RewriteSpec
 from core.apidef.specs import PlanSpec, RefuseSpec, TargetSpec, TransportSpec
 from core.findings import Finding
+from core.scripts.service import owner_of
+from core.scripts.steps import ScriptSteps
 from core.services import Services
 from core.tls import TlsError, client_context
 
@@ -61,7 +63,8 @@ class PlanBuilder:
         self._analytics = services.analytics
         self._loops = Loops()
         self._named = NamedUpstreams(self._target, gateway.forget, services.named_host_dropped)
-        self._paths = PathSteps(services.path_memo, self._access, self._rewriter)
+        self._scripts = ScriptSteps(services, services.scripts, self._loops, owner_of)
+        self._paths = PathSteps(services.path_memo, self._access, self._rewriter, self._scripts)
         self._counters = counters
         self._plans: dict[str, tuple[tuple[PlanSpec, tuple[Any, ...]], Plan]] = {}
         self._contexts: dict[TransportSpec, ssl.SSLContext] = {}
@@ -71,7 +74,7 @@ class PlanBuilder:
         specs = list(specs)
         spelling = config.ignore_canonical_mime_header_key, config.version_header
         settings = (config.proxy_default_timeout, *spelling, *self._access.configure(config))
-        settings += (self._analytics.settings,)
+        settings += (self._analytics.settings, *self._scripts.configure(config))
         built = Built(Router(), set(), {})
         plans: dict[str, tuple[tuple[PlanSpec, tuple[Any, ...]], Plan]] = {}
         for spec in specs:
@@ -160,9 +163,10 @@ class PlanBuilder:
         matcher = EndpointMatcher(entries) if entries else None
         if matcher is not None:
             steps += self._paths.gate(matcher)
+        steps += self._scripts.pre(spec)
         if spec.addresses is not None:
             steps.append(address_check(spec.addresses, self._access.answers.address_refused))
-        steps += self._access.steps(spec, matcher)
+        steps += self._access.steps(spec, matcher, self._scripts)
         change = HeaderChange(spec.request_headers_remove, spec.request_headers_add)
         steps += edit_steps(change, spell, response=False)
         if matcher is not None:
@@ -172,6 +176,8 @@ class PlanBuilder:
                 steps.append(PathRewrite())
             if matcher.has("method_transforms"):
                 steps.append(PathMethod())
+        steps += self._scripts.virtual(spec, matcher)
+        steps += self._scripts.post(spec)
         return Plan(
             spec.api_id.encode(),
             name=spec.name.encode(),
@@ -183,6 +189,7 @@ class PlanBuilder:
             strip=spec.strip_listen_path,
             exact_target=spec.disable_strip_slash,
             preserve_host=spec.preserve_host_header,
+            needs_body=self._scripts.needs_body(spec),
             head_timeout_ms=int(config.proxy_default_timeout * 1000),
             matcher=matcher,
             exchange_timeout_ms=milliseconds(spec.global_timeout) if spec.global_timeout else 0,

@@ -26,6 +26,7 @@ from core.errors.messages import overrides_of, with_overrides
 from core.events.event import Event
 from core.events.hub import ApiEvents, EventHub
 from core.findings import Finding
+from core.scripts.service import ScriptService
 from core.sessions.keyspace import KeySpace
 from core.sessions.notifications import CHANNEL, Notification, Signer
 from core.sessions.policies import Policies
@@ -76,6 +77,7 @@ class Services:
         self.breaker_trips = 0
         self.named_hosts_dropped = 0
         self.path_memo = VerdictMemo(config.preforge.limits.max_path_results)
+        self.scripts: ScriptService
         self._request_reload = request_reload
         self._listens = not config.suppress_redis_signal_reload
         self._reloads: set[asyncio.Task[Any]] = set()
@@ -163,6 +165,7 @@ class Services:
 
     async def close(self, grace: float) -> None:
         self.nodes.close()
+        await self.scripts.close(grace)
         await asyncio.gather(self.quota.close(grace), self.analytics.close(grace), self.events.close(grace))
         await asyncio.gather(*(store.close() for store in self._own))
 

@@ -26,6 +26,7 @@ from core.obs.access import select_fields
 from core.obs.mirror import Mirror
 from core.plans import PlanBuilder
 from core.process.app import WorkerContext
+from core.scripts.service import ScriptService
 from core.services import Services
 from core.sessions.policies import Policies
 from core.tls import TlsError, server_context
@@ -109,7 +110,6 @@ class WorkerServer:
             if "control" in ctx.sockets else self.main  # fmt: skip
         self.main.recorder = self.services.analytics.recorder
         self._names: dict[str, str] = {}
-        self._builder = PlanBuilder(self.main, ctx.counters, self.services)
         services = self.services
         self.admin = AdminContext(
             config=config,
@@ -125,6 +125,8 @@ class WorkerServer:
             health=services.analytics.health_of,
             trace=self._trace,
         )
+        services.scripts = ScriptService(self.admin, ctx.counters, ctx.region)
+        self._builder = PlanBuilder(self.main, ctx.counters, self.services)
         self._tracer = Tracer(pages.render, services, lambda: settings(self.admin.config))
         self._probe = StoreProbe(services.store, config.liveness_check.check_duration)
         self._controls = Controls(
@@ -172,6 +174,8 @@ class WorkerServer:
             spec.api_id: ApiEvents(spec.file, json.loads(spec.events)["events"]) for spec in specs if spec.events
         }
         findings = self.services.configure(config, policies, handlers)
+        self.services.scripts.configure(config)
+        findings += await self.services.scripts.prepare(specs)
         built = self._builder.build(specs, config)
         built.findings[:0] = findings
         await asyncio.sleep(0)

@@ -6,7 +6,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Sequence
 
-from jsvm_pool.program import Program
+from jsvm_pool.program import Program, Source
 
 _FRAME = re.compile(r"^\s+at (?:(?P<function>.*?) \()?(?:eval at .*?, )?(?P<place>preforge(?:-module)?:.+?):(?P<line>\d+):(?P<column>\d+)\)?$")
 MOST_FRAMES = 10
@@ -42,6 +42,6 @@ def _place(name: str, line: int, program: Program, starts: Sequence[tuple[int, i
     return f"{program_sources(program)[source].name}:{line - start + 1}"
 
 
-def program_sources(program: Program) -> tuple[object, ...]:
+def program_sources(program: Program) -> tuple[Source, ...]:
     """The sources as the runtime numbers them: the library first."""
     return program.sources if program.library is None else (program.library, *program.sources)

@@ -13,17 +13,19 @@ from core.apidef.breakers import BreakerSpec
 from core.apidef.edits import HeaderChange
 from core.apidef.endpoints import EndpointSpec, Rate, ReplySpec
 from core.apidef.rewrites import RewriteSpec
+from core.apidef.scripts import VirtualSpec
 from core.apidef.specs import PlanSpec
 from core.apidef.versions import Selector
 
 if TYPE_CHECKING:
     from core.access.rewrite import Rewriter
     from core.access.steps import AccessSteps
+    from core.scripts.steps import ScriptSteps
 
 CHILD_UNKNOWN = 404     # newer style of versions (tyk-core 2.3)
 
 Failed = Callable[[Exchange, int, str], None]
-Made = Rate | RewriteSpec | BreakerSpec | HeaderChange
+Made = Rate | RewriteSpec | BreakerSpec | HeaderChange | VirtualSpec
 Reply = tuple[int, list[tuple[bytes, bytes]], bytes]
 
 
@@ -31,9 +33,14 @@ class PathSteps:
     """Makes the matchers of one worker's plans, and the steps in front that ask them."""
 
     def __init__(
-        self, memo: VerdictMemo, access: AccessSteps, rewriter: Callable[[PlanSpec, RewriteSpec], Rewriter]
+        self,
+        memo: VerdictMemo,
+        access: AccessSteps,
+        rewriter: Callable[[PlanSpec, RewriteSpec], Rewriter],
+        scripts: ScriptSteps,
     ) -> None:
-        """rewriter: makes what an entry of url_rewrites does."""
+        """rewriter: makes what an entry of url_rewrites does; scripts: what one of virtual does."""
+        self._scripts = scripts
         self._memo = memo
         self._access = access
         self._rewriter = rewriter
@@ -46,6 +53,8 @@ class PathSteps:
                 return self._rewriter(spec, data)
             if isinstance(data, BreakerSpec):
                 return self._access.breaker(spec, entry, data)
+            if isinstance(data, VirtualSpec):
+                return self._scripts.virtual_data(spec, entry.path, data)
             if isinstance(data, HeaderChange):
                 return tuple(edit_steps(data, spell, response=entry.kind == "transform_response_headers"))
             return self._access.path_window(spec, entry, data)
@@ -64,7 +73,7 @@ def endpoint(entry: EndpointSpec, made: Callable[[EndpointSpec, Any], Any]) -> E
     match entry.data:
         case ReplySpec() as reply:
             data = _reply(reply)
-        case Rate() | RewriteSpec() | BreakerSpec() | HeaderChange() as described:
+        case Rate() | RewriteSpec() | BreakerSpec() | HeaderChange() | VirtualSpec() as described:
             data = made(entry, described)
         case float() as seconds:
             data = milliseconds(seconds)

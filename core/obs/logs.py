@@ -70,6 +70,8 @@ class LineFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return one line without its end; never raises for a record whose arguments do not fit."""
+        if getattr(record, "raw", False):
+            return _message(record)     # what scripts write with rawlog (tyk-jsvm 6)
         moment = datetime.fromtimestamp(record.created, UTC)
         level = _LEVEL_NAMES.get(record.levelno, record.levelname.lower())
         prefix = record.name.removeprefix(ROOT + ".")

@@ -1,0 +1,182 @@
+"""The scripts of one worker: its pool of contexts, made when the first API needs it, and what it counts."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from accel.shm import Region
+from core.admin.context import AdminContext
+from core.apidef.specs import PlanSpec, TransportSpec
+from core.findings import Finding
+from core.obs.hooks import OUTCOMES, row_name
+from core.scripts.host import HostFunctions
+from core.scripts.host_types import Caller, HostError
+from jsvm_pool.pool import Hook, Pool
+from jsvm_pool.program import Program
+from jsvm_pool.settings import CallResult, PoolSettings, Report
+from jsvm_pool.traces import program_sources
+from jsvm_pool.v8 import EngineError
+
+log = logging.getLogger("preforge.jsvm")
+
+DEFAULT_TIMEOUT = 5     # seconds, tyk-jsvm 1
+UNDEFINED, TEXT, THROW = range(3)   # how a host call ends, see Isolate.answer
+_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+
+
+class Rows(Protocol):
+    """Where the numbers of a hook are counted."""
+
+    def row_for(self, api_id: str) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """On whose behalf a script runs: an API."""
+
+    api_id: str
+    org_id: str
+    name: str
+    tls: TransportSpec | None
+
+
+def owner_of(spec: PlanSpec) -> Owner:
+    return Owner(spec.api_id, spec.org_id, spec.name, spec.tls)
+
+
+def timeout_of(config: Any) -> float:
+    """jsvm_timeout in seconds; 0 and less are the default."""
+    return float(config.jsvm_timeout) if config.jsvm_timeout > 0 else float(DEFAULT_TIMEOUT)
+
+
+def pool_settings(config: Any) -> PoolSettings:
+    """The bounds of preforge.jsvm."""
+    ours = config.preforge.jsvm
+    return PoolSettings(
+        contexts=max(1, ours.contexts),
+        max_contexts=max(1, ours.contexts, ours.max_contexts),
+        memory=int(max(8.0, ours.memory_limit_mb) * (1 << 20)),
+        max_queued=max(0, ours.max_queued),
+        result_bytes=ours.max_result_bytes,
+        log_bytes=ours.max_log_bytes,
+    )
+
+
+class ScriptService:
+    """One per worker, on its loop."""
+
+    def __init__(self, admin: AdminContext, rows: Rows, region: Region) -> None:
+        """admin: what the REST API works on, which host functions reach keys through."""
+        self._loop = asyncio.get_running_loop()
+        self._admin = admin
+        self._rows = rows
+        self._region = region
+        self._pool: Pool | None = None
+        self._failed = ""
+        self._host = HostFunctions(admin)
+        self._hooks: dict[tuple[int, int, str, str], Hook] = {}
+        self._kept: list[Program] = []      # their ids are in _hooks
+        self._timeout = timeout_of(admin.config)
+
+    def configure(self, config: Any) -> None:
+        """Take another configuration; hooks are made anew for it."""
+        self._host.configure(config)
+        self._timeout = timeout_of(config)
+
+    async def prepare(self, specs: Iterable[PlanSpec]) -> list[Finding]:
+        """Load the scripts of all APIs; those that fail are reported, and fail again when they are called."""
+        found = {spec.scripts.program: spec for spec in specs if spec.scripts is not None and spec.scripts.program is not None}
+        self._hooks.clear()
+        self._kept = list(found)
+        if self._pool is not None:
+            self._pool.configure(pool_settings(self._admin.config), found)
+        if not found:
+            return []
+        pool = self._open()
+        if pool is None:
+            return [Finding("error", spec.file, "$.custom_middleware", self._failed) for spec in found.values()]
+        reports = await pool.prepare([Hook(pool, program, 0, "request", owner_of(spec), self._timeout) for program, spec in found.items()])
+        return [finding for program, report in reports.items() for finding in _findings(found[program], program, report)]
+
+    def _open(self) -> Pool | None:
+        """The pool, made now if need be; None if V8 cannot be used."""
+        if self._pool is None and not self._failed:
+            try:
+                self._pool = Pool(self._loop, pool_settings(self._admin.config), self._ask, self._said)
+            except EngineError as error:
+                self._failed = f"scripts cannot run: {error}"
+                log.error("%s", self._failed)
+        return self._pool
+
+    def call(
+        self, program: Program, entry: int, mode: str, payload: bytes, owner: Owner, done: Callable[[CallResult], None]
+    ) -> None:
+        """Call an entry of a program. done is called once, later."""
+        hook = self._hooks.get((id(program), entry, mode, owner.api_id))
+        if hook is None:
+            pool = self._open()
+            if pool is None:
+                self._loop.call_soon(done, CallResult("disabled", None, self._failed))
+                return
+            hook = self._hook(pool, program, entry, mode, owner)
+        hook.call(payload, done)
+
+    def _hook(self, pool: Pool, program: Program, entry: int, mode: str, owner: Owner) -> Hook:
+        name = program.entries[entry]
+        row = self._rows.row_for(row_name(owner.api_id, mode, name))
+        count = self._region.count
+
+        def observe(kind: str, microseconds: int) -> None:
+            count(row, OUTCOMES[kind], microseconds)
+
+        hook = Hook(pool, program, entry, mode, owner, self._timeout, f"{mode} {name}", observe)
+        self._kept.append(program)
+        self._hooks[id(program), entry, mode, owner.api_id] = hook
+        return hook
+
+    async def _ask(self, name: str, arguments: list[str | None], owner: Owner, deadline: float) -> tuple[int, str]:
+        """A call of a host function; jsvm_timeout holds for it as for the script."""
+        caller = Caller(**dataclasses.asdict(owner), deadline=deadline) if owner.tls is None else Caller(
+            owner.api_id, owner.org_id, owner.name, owner.tls, deadline
+        )  # fmt: skip
+        try:
+            text = await self._host.call(name, arguments, caller)
+        except HostError as error:
+            return THROW, str(error)
+        return (UNDEFINED, "") if text is None else (TEXT, text)
+
+    def _said(self, level: str, text: str, hook: Hook | None) -> None:
+        """What a script or the pool logs (tyk-jsvm 6: log, rawlog)."""
+        text = text.encode("utf-8", "replace").decode()
+        if level == "raw":
+            log.info("%s", text, extra={"raw": True})
+            return
+        owner = hook.caller if hook is not None else None
+        fields = {} if owner is None else {"api_id": owner.api_id, "org_id": owner.org_id, "name": owner.name, "type": "log-msg"}
+        log.log(_LEVELS.get(level, logging.INFO), "%s", text, extra={"fields": fields})
+
+    def stats(self) -> dict[str, int]:
+        """Of the pool and of the host functions."""
+        pool = self._pool.stats() if self._pool is not None else {}
+        return {**pool, **self._host.stats()}
+
+    async def close(self, seconds: float) -> None:
+        """End all contexts."""
+        if self._pool is not None:
+            await self._pool.close(seconds)
+        await self._host.close()
+
+
+def _findings(spec: PlanSpec, program: Program, report: Report) -> list[Finding]:
+    if report.failed:
+        return [Finding("error", spec.file, "$.custom_middleware", report.failed)]
+    sources = program_sources(program)
+    return [
+        Finding("error", spec.file, "$.custom_middleware", f"Failed to load JS middleware: {sources[source].name}: {message}")
+        for source, message in report.errors
+    ]

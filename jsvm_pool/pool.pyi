@@ -1,0 +1,50 @@
+"""Types of jsvm_pool.pool for Python code; see pool.pxd for the design."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
+
+from jsvm_pool.program import Program
+from jsvm_pool.settings import CallResult, PoolSettings, Report
+
+class Hook:
+    program: Program
+    entry: int
+    mode: str
+    caller: Any
+    timeout: float
+    name: str
+    slow: bool
+    observe: Callable[[str, int], None] | None
+    def __init__(
+        self,
+        pool: Pool,
+        program: Program,
+        entry: int,
+        mode: str,
+        caller: Any,
+        timeout: float,
+        name: str = "",
+        observe: Callable[[str, int], None] | None = None,
+    ) -> None: ...
+    def call(self, payload: bytes, done: Callable[[CallResult], None]) -> Call: ...
+
+class Call: ...
+
+class Pool:
+    lanes: dict[int, Any]
+    waiting: int
+    starting: int
+    closing: int
+    counts: dict[str, int]
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        settings: PoolSettings,
+        host: Callable[[str, list[str | None], Any, float], Awaitable[tuple[int, str]]],
+        log: Callable[[str, str, Hook | None], None],
+    ) -> None: ...
+    async def prepare(self, hooks: Iterable[Hook]) -> dict[Program, Report]: ...
+    def configure(self, settings: PoolSettings, programs: Iterable[Program]) -> None: ...
+    def stats(self) -> dict[str, int]: ...
+    async def close(self, seconds: float = 2.0) -> None: ...
