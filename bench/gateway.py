@@ -12,6 +12,7 @@ from typing import Any
 from bench.processes import StartError
 
 SECRET = "bench"
+HOOKS = Path(__file__).resolve().parent / "hooks"
 ORG = "be7c4be7c4be7c4be7c4be7c"
 
 
@@ -78,6 +79,27 @@ def command(conf: Path) -> list[str]:
 def keyed() -> dict[str, Any]:
     """What makes the API under test ask for a key."""
     return {"use_keyless": False, "org_id": ORG, "auth": {"auth_header_name": "Authorization"}}
+
+
+def javascript_hook() -> dict[str, Any]:
+    """What gives the API under test the hook of hooks/pre.js."""
+    hook = {"name": "benchPre", "path": str(HOOKS / "pre.js"), "require_session": False}
+    return {"custom_middleware": {"driver": "otto", "pre": [hook]}}
+
+
+def virtual_endpoint() -> dict[str, Any]:
+    """What lets hooks/virtual.js answer /api/x."""
+    entry = {
+        "response_function_name": "benchVirtual",
+        "function_source_type": "file",
+        "function_source_uri": str(HOOKS / "virtual.js"),
+        "path": "/x",
+        "method": "GET",
+        "use_session": False,
+        "proxy_on_error": False,
+    }
+    version = {"name": "Default", "use_extended_paths": True, "extended_paths": {"virtual": [entry]}}
+    return {"version_data": {"not_versioned": True, "versions": {"Default": version}}}
 
 
 def session(rate: float, per: float, quota: int) -> dict[str, Any]:

@@ -42,6 +42,7 @@ class Row:
     tls: bool = False
     keyed: bool = False
     options: dict[str, Any] = field(default_factory=dict)
+    api: dict[str, Any] = field(default_factory=dict)      # fields of the definition
 
 
 ANALYTICS = {"enable_analytics": True, "analytics_config": {"type": ""}}
@@ -56,6 +57,8 @@ ROWS = {
     "workers": Row("keyless, 2 workers on 2 CPUs", workers=2),
     "token": Row("token, rate limit, quota", keyed=True),
     "full": Row("token, rate limit, quota, analytics", keyed=True, options=ANALYTICS),
+    "js": Row("one JavaScript pre hook", options={"enable_jsvm": True}, api=gateway.javascript_hook()),
+    "virtual": Row("JavaScript virtual endpoint", options={"enable_jsvm": True}, api=gateway.virtual_endpoint()),
     "rolling": Row("token, rolling window in the store, quota, analytics", keyed=True, options={**ANALYTICS, **ROLLING}),
 }
 
@@ -94,7 +97,7 @@ def measure(row: Row, number: int, folder: Path, binary: str, upstream: int, sec
     ports = (free_port(), free_port())
     conf = gateway.write(
         folder, f"gateway-{number}", ports[1], f"http://127.0.0.1:{upstream}/",
-        row.workers, row.definitions, tls, gateway.keyed() if row.keyed else None, row.options,
+        row.workers, row.definitions, tls, {**row.api, **(gateway.keyed() if row.keyed else {})}, row.options,
     )  # fmt: skip
     children: list[Child] = []
     samples: list[list[tuple[float, float]]] = [[], []]
