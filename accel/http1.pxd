@@ -294,42 +294,25 @@ cdef class Exchange:
     cdef bytes flag                         # why the gateway answered itself (tyk-core 1.3, response flags)
     cdef uint64_t serial
     cdef int begin(self) except -1
-    cdef int _route(self) except -1
     cdef int _enter(self, Plan plan) except -1
     cdef int run(self) except -1
     cdef int _proceed(self) noexcept
     cdef int dispatch(self) except -1
-    cdef int _hard_timeout(self, Plan plan, bytes front) except -1
-    cdef bytes _upstream_path(self, Plan plan)
-    cdef int request_head(self) except -1
     cdef int _continue(self) except -1
     cdef int _too_large(self) except -1
     cdef int _too_much(self) except -1
-    cdef int _send_end(self, bytearray trailer) except -1
-    cdef int _write_limits(self) except -1
-    cdef int _write_extra(self, list fields) except -1
-    cdef int _write_tail(self) except -1
-    cdef int _broken_body(self) except -1
     cdef int attached(self, Upstream u) except -1
     cdef int request_data(self, bytes data, Py_ssize_t pos, Py_ssize_t n) except -1
     cdef int request_end(self, bytearray trailer) except -1
-    cdef int _send_body(self, bytes piece) except -1
     cdef int upstream_failed(self, int kind, object error) except -1
-    cdef int interim(self, HeaderBlock head) except -1
     cdef int switching(self, HeaderBlock head, bytes rest) except -1
     cdef int response_head(self, HeaderBlock head) except -1
-    cdef int _write_head(self, const char* sample, Py_ssize_t n) except -1
-    cdef int response_data(self, bytes data, const char* p, Py_ssize_t n) except -1
-    cdef int _body_out(self, bytes data, const char* p, Py_ssize_t n) except -1
-    cdef int _inflate(self, bytes data) except -1
-    cdef int response_end(self, bytearray trailer) except -1
     cdef int flush(self) except -1
     cdef int fail_now(self, int status, str message) except -1
     cdef int send(self, int status, list headers, bytes body) except -1
     cdef int finish(self) except -1
     cdef int drop(self) except -1
     cdef int client_gone(self) except -1
-    cdef int count(self, int status) except -1
 
 
 cdef class Client(Timed):
