@@ -12,6 +12,7 @@ cdef int count_exchange(Exchange x, int status) except -1:
     if x.target is not None and x.up is None and x.target.origin.waiters:
         x.target.origin.forget(x)
     x.serial += 1
+    x.held = x.collected = None
     gw.g[G_ACTIVE_REQUESTS] -= 1
     gw.g[G_BYTES_OUT] += x.bytes_out
     if plan is not None and plan.row >= 0:

@@ -138,12 +138,12 @@ cdef class Exchange:
         """Run the steps from a callback or a task: nobody else would answer a request that fails there."""
         cdef Gateway gw = self.gw
         try:
-            return self.run()
+            return run_chain(self) if self.stage == X_CHAIN else self.run()
         except Exception:
             gw.logger.exception("a step of API %s failed", self.plan.api_id.decode())
             gw.out.size = 0
             try:
-                if self.status == 0 and self.stage == X_STEPS:
+                if in_steps(self):
                     return self.fail_now(500, PROBLEM)
                 return self.client.abort()
             except Exception:
@@ -216,6 +216,8 @@ cdef class Exchange:
             return 0
         if gw.max_body and self.body_read > gw.max_body:
             return self._too_large()
+        if self.stage == X_BODY:
+            return collect(self, PyBytes_AS_STRING(data) + pos, n)
         if pos == 0 and n == PyBytes_GET_SIZE(data):
             piece = data
         else:
@@ -226,10 +228,7 @@ cdef class Exchange:
             self.body_parts = []
         self.body_parts.append(piece)
         self.body_held += n
-        if self.stage == X_BODY:
-            if self.body_held > gw.max_buffered:
-                return self._too_much()
-        elif self.body_held > HOLD:
+        if self.body_held > HOLD:
             self.client.pause()
         return 0
 
@@ -237,8 +236,7 @@ cdef class Exchange:
         """The request body is complete."""
         self.body_done = True
         if self.stage == X_BODY:
-            self.body = b"".join(self.body_parts) if self.body_parts is not None else b""
-            self.body_parts = None
+            self.body = collected_body(self)
             return self.run()
         if self.up is not None and self.body_parts is None and self.stage < X_ANSWERED:
             return send_end(self, trailer)
@@ -251,11 +249,11 @@ cdef class Exchange:
         """No (whole) response will come. Retry once where that is safe, else answer, else cut the client off."""
         cdef Gateway gw = self.gw
         self.up = None
-        if self.stage == X_RESPONSE:
+        if self.stage == X_RESPONSE and self.out != OUT_HELD:
             if error is not None or kind != E_RESET:
                 gw.logger.debug("response of %s broke off", self.target.origin.label.decode())
             return self.drop()
-        if self.stage != X_CONNECT and self.stage != X_SENT:
+        if self.stage != X_CONNECT and self.stage != X_SENT and self.stage != X_RESPONSE:
             return 0
         if (kind == E_RESET and self.reused and not self.retried and self.req.body == BODY_NONE
                 and (self.method in (b"GET", b"HEAD", b"OPTIONS", b"TRACE")
@@ -267,12 +265,12 @@ cdef class Exchange:
         if self.breaker is not None and kind != E_BUSY:
             tell_breaker(self, True, False)
         if kind == E_TIMEOUT:
-            self.flag = b"URT" if self.stage == X_SENT else b"UCT"
+            self.flag = b"UCT" if self.stage == X_CONNECT else b"URT"
             return self.fail_now(504, TIMEOUT)
         gw.logger.warning(
             "upstream %s: %s", self.target.origin.label.decode(),
             error if error is not None else
-            ("", "", "", "connection closed without an answer", "the answer is not valid HTTP/1.1",
+            ("", "", "", "connection closed without a whole answer", "the answer is not valid HTTP/1.1",
              "no connection is free", "")[kind],
         )
         if kind == E_BUSY:
@@ -316,7 +314,7 @@ cdef class Exchange:
     cdef int response_head(self, HeaderBlock head) except -1:
         cdef Gateway gw = self.gw
         cdef Step step
-        cdef int i
+        cdef int i, said
         cdef uint64_t seen
         self.res = head
         self.stage = X_RESPONSE
@@ -336,8 +334,15 @@ cdef class Exchange:
         if head.status == 304:
             head.drop_known(F_CONTENT_TYPE)     # RFC 9110 section 15.4.5; as Go's server does
             head.drop_known(F_CONTENT_LENGTH)
+        if self.plan.holds:
+            return hold(self, head)
         for step in self.plan.response_steps:
-            step.run(self)
+            said = step.run(self)
+            if said == WAIT:
+                gw.logger.error("API %s: a response step waits that was not made for it", self.plan.api_id.decode())
+                self.fail_now(500, PROBLEM)
+            if said != GO_ON:
+                return 0
         seen = head.seen
         if head.body == BODY_NONE or self.head_only:
             self.out = OUT_NONE
@@ -477,17 +482,18 @@ cdef class Exchange:
 
     @property
     def serial_number(self):
-        """Changes when the exchange ends; for `resume`."""
+        """Changes when the exchange goes on from a step, and when it ends; for `resume`."""
         return self.serial
 
     def resume(self, uint64_t serial):
         """Let a request that a step stopped go on, unless it has ended or been answered meanwhile."""
-        if self.serial == serial and self.stage == X_STEPS and not self.status:
+        if self.serial == serial and in_steps(self):
+            self.serial += 1            # whoever calls once more is too late
             self._proceed()
 
     def waits(self, uint64_t serial):
-        """Whether the request that had this serial number still waits in its steps."""
-        return self.serial == serial and self.stage == X_STEPS and not self.status
+        """Whether the request that had this serial number still waits in its steps, or its response does."""
+        return self.serial == serial and in_steps(self)
 
     def add_header(self, bytes name not None, bytes value not None):
         """Add a field to whatever response there will be. Raises ValueError for bytes that are not allowed."""
@@ -555,6 +561,31 @@ cdef class Exchange:
     def answer(self, int status, object headers=(), bytes body=b""):
         """Answer the request. headers: (name, value) bytes pairs. Raises ValueError for bytes that are not allowed."""
         self.send(status, list(headers), body)
+
+    def respond(self, int status, object headers, bytes body not None):
+        """Answer the request through the response steps of its plan, as an upstream would have answered.
+
+        status: 200 to 599; headers: (name, value) bytes pairs. Raises ValueError for another status and for bytes that
+        are not allowed.
+        """
+        respond(self, status, list(headers), body)
+
+    @property
+    def status_code(self):
+        """Of the response that the steps see."""
+        return self.res.status
+
+    @property
+    def response_body(self):
+        """Body of the response, for response steps that want it whole, else None."""
+        return None if self.held is None else self.held.body
+
+    def set_response(self, int status, bytes body not None):
+        """Replace status and body of the response, for response steps that want it whole; its length follows.
+
+        Raises ValueError for a status that is not in 200 to 599, RuntimeError where there is no whole response.
+        """
+        change_response(self, status, body)
 
     def cannot_count(self):
         """Refuse a request whose limit cannot be checked because no counter is free (preforge.limits.max_counters)."""

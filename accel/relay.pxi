@@ -42,8 +42,9 @@ cdef int relay(Exchange x, bytes data, const char* p, Py_ssize_t n) except -1:
 cdef int body_out(Exchange x, bytes data, const char* p, Py_ssize_t n) except -1:
     """A piece of the response body as it is to reach the client: n bytes at p, inside data."""
     cdef Buffer out = x.gw.out
-    if x.out == OUT_NONE:
-        return 0                    # the upstream was asked with another method than HEAD
+    if x.out >= OUT_NONE:
+        # Without a place for it the upstream was asked with another method than HEAD.
+        return hold_piece(x, p, n) if x.out == OUT_HELD else 0
     x.bytes_out += n
     if x.capture is not None:
         x.capture.add_response(p, n)
@@ -76,7 +77,9 @@ cdef int unpack(Exchange x, bytes data) except -1:
             if x.defer_head:
                 write_response(x, PyBytes_AS_STRING(piece), PyBytes_GET_SIZE(piece))
             body_out(x, piece, PyBytes_AS_STRING(piece), PyBytes_GET_SIZE(piece))
-        if data and x.client.write_paused:
+        if x.stage != X_RESPONSE:
+            return 0                    # too much to be held
+        if data and x.client.write_paused and x.out != OUT_HELD:
             x.flush()
             x.inflate_rest = data
             return 0
@@ -109,6 +112,8 @@ cdef int response_end(Exchange x, bytearray trailer) except -1:
             return 0                # the rest goes out when the client can take it
         if not x.inflate.eof:
             return broken_body(x)
+    if x.out == OUT_HELD:
+        return begin_chain(x)
     if x.defer_head:
         write_response(x, NULL, 0)
     if x.out == OUT_CHUNKED:
