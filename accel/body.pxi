@@ -7,8 +7,7 @@ cdef int whole_body(Exchange x) except -1:
         return GO_ON
     if x.body_done:
         if x.body_parts is not None:
-            x.body = b"".join(x.body_parts)
-            x.body_parts = None
+            x.body = collected_body(x)
             x.body_held = 0
             x.client.resume()
         return GO_ON
@@ -20,6 +19,31 @@ cdef int whole_body(Exchange x) except -1:
     x._continue()
     x.client.resume()
     return WAIT
+
+
+cdef int collect(Exchange x, const char* p, Py_ssize_t n) except -1:
+    """A piece of the request body for the steps; many small ones take no more room than few."""
+    cdef bytes piece
+    x.body_held += n
+    if x.body_held > x.gw.max_buffered:
+        return x._too_much()
+    if x.collected is None:
+        x.collected = Buffer()
+        for piece in x.body_parts or ():
+            x.collected.add(piece)
+        x.body_parts = None
+    return x.collected.put(p, n)
+
+
+cdef bytes collected_body(Exchange x):
+    """The request body, which is whole."""
+    cdef bytes body = b""
+    if x.collected is not None:
+        body = x.collected.take()
+    elif x.body_parts is not None:
+        body = b"".join(x.body_parts)
+    x.collected = x.body_parts = None
+    return body
 
 
 cdef int change_body(Exchange x, bytes body) except -1:

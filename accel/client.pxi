@@ -99,9 +99,9 @@ cdef class Client(Timed):
             self.arm(T_IDLE, self.gw.t_idle)
         try:
             if x.inflate_rest is not None:
-                x._inflate(b"")
+                unpack(x, b"")
                 if x.inflate_rest is None and x.response_whole:
-                    x.response_end(None)
+                    response_end(x, None)
                 else:
                     x.flush()
             if x.up is not None and not self.write_paused:

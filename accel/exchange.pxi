@@ -70,46 +70,7 @@ cdef class Exchange:
             at = head.find(F_UPGRADE)
             self.upgrade = (at >= 0 and head.fields[at].value_len == 9 and self.method == b"GET"
                             and strncasecmp(head.at(head.fields[at].value), b"websocket", 9) == 0)
-        return self._route()
-
-    cdef int _route(self) except -1:
-        cdef Gateway gw = self.gw
-        cdef HeaderBlock head = self.req
-        cdef bytes decoded, cleaned, host = b""
-        cdef Py_ssize_t end = 0
-        cdef Route route
-        cdef Plan plan
-        cdef Router router = gw.router
-        self.path = decoded = PyBytes_FromStringAndSize(head.at(head.target), head.path_len)
-        self.encoded, self.unclean = head.encoded, head.unclean
-        if head.target_len > head.path_len + 1:
-            self.query = PyBytes_FromStringAndSize(head.at(head.target + head.path_len + 1),
-                                                   head.target_len - head.path_len - 1)
-        else:
-            self.query = b""
-        if head.encoded:
-            decoded = unquote_to_bytes(decoded)
-        if head.unclean and gw.clean_urls:
-            cleaned = clean_path(decoded)
-            if cleaned != decoded:
-                gw.g[G_REDIRECTS] += 1
-                location = escape_decoded(cleaned)
-                if head.target_len > head.path_len:
-                    location += b"?" + self.query
-                return self.send(301, [(b"Location", location)], b"")
-        plan = gw.control(decoded)
-        if plan is not None:
-            return self._enter(plan)
-        if router.domains or router.patterns:
-            host = PyBytes_FromStringAndSize(head.at(head.host), head.host_len).lower()
-            host = host[:host.find(b"]") + 1] if host.startswith(b"[") else host.partition(b":")[0]
-        route = router.find(host, decoded, &end)
-        if route is None:
-            gw.g[G_NOT_FOUND] += 1
-            self.flag = b"NRH"
-            return self.send(404, [(b"Content-Type", b"text/plain; charset=utf-8")], b"Not Found")
-        self.route_end = <int>end
-        return self._enter(<Plan>route.plan)
+        return find_route(self)
 
     cdef int _enter(self, Plan plan) except -1:
         """Begin with a plan's steps, after the body has been read if the plan needs it."""
@@ -165,7 +126,7 @@ cdef class Exchange:
             self.loops += 1
             if self.loops > MOST_LOOPS:
                 return self.fail_now(500, f"Loop level too deep. Found more than {MOST_LOOPS} loops in single request")
-            move(self, self._upstream_path(plan), self.query, 0)
+            move(self, upstream_path(self, plan), self.query, 0)
             self.view = None
             self.unforwarded = False
             self.version = NON_VERSIONED
@@ -177,12 +138,12 @@ cdef class Exchange:
         """Run the steps from a callback or a task: nobody else would answer a request that fails there."""
         cdef Gateway gw = self.gw
         try:
-            return self.run()
+            return run_chain(self) if self.stage == X_CHAIN else self.run()
         except Exception:
             gw.logger.exception("a step of API %s failed", self.plan.api_id.decode())
             gw.out.size = 0
             try:
-                if self.status == 0 and self.stage == X_STEPS:
+                if in_steps(self):
                     return self.fail_now(500, PROBLEM)
                 return self.client.abort()
             except Exception:
@@ -208,130 +169,14 @@ cdef class Exchange:
         self.hard_ms = plan.exchange_timeout
         if plan.matcher is not None and plan.matcher.timed:
             front = unquote_to_bytes(self.path)[:self.route_end]
-        self.path = self._upstream_path(plan)
+        self.path = upstream_path(self, plan)
         if front is not None:
-            self._hard_timeout(plan, front)
+            hard_timeout(self, plan, front)
         if not self.body_done:
             self._continue()
         if plan.recording is not None:
             begin_capture(self)
         return self.target.origin.acquire(self)
-
-    cdef int _hard_timeout(self, Plan plan, bytes front) except -1:
-        """Entries are matched against the path that goes out, and its end behind the listen path if that is in front."""
-        cdef bytes path = unquote_to_bytes(self.path), rest = path
-        cdef Endpoint endpoint
-        if front and path.startswith(front):
-            rest = behind(path, <int>PyBytes_GET_SIZE(front))
-        endpoint = plan.matcher.first(K_HARD_TIMEOUT, self.method, path, rest, rest)
-        if endpoint is not None:
-            self.hard_ms = endpoint.data
-        return 0
-
-    cdef bytes _upstream_path(self, Plan plan):
-        """Listen path off, target path on (tyk-core 3.9); for a loop, the path that the inner API sees."""
-        cdef bytes rest = self.path, decoded, head, base, exact
-        if plan.strip and self.route_end:
-            if self.encoded:
-                decoded = unquote_to_bytes(rest)
-                head = decoded[:self.route_end]
-                rest = rest[self.route_end:] if rest.startswith(head) else escape_decoded(decoded[self.route_end:])
-            else:
-                rest = rest[self.route_end:]
-        if plan.loop is not None and self.chosen is None:
-            base, exact = plan.loop_path.rstrip(b"/"), plan.loop_path
-        else:
-            base, exact = self.target.base, self.target.exact
-            if self.gw.escape_paths:
-                rest = encode_path(rest)
-        if PyBytes_GET_SIZE(base) == 0 and PyBytes_GET_SIZE(rest) > 1 and rest[0] == c"/" and rest[1] != c"/":
-            return rest
-        rest = rest.lstrip(b"/")
-        if rest:
-            return base + b"/" + rest
-        return (exact if plan.exact_target else base) or b"/"
-
-    cdef int request_head(self) except -1:
-        """Write the request head for the upstream into gw.out."""
-        cdef Gateway gw = self.gw
-        cdef Plan plan = self.plan
-        cdef Target target = self.target
-        cdef HeaderBlock head = self.req
-        cdef Buffer out = gw.out
-        cdef Field* field
-        cdef int i
-        cdef uint64_t own = OWN_REQUEST
-        cdef bytes query = self.query
-        if self.unforwarded:
-            own &= ~(<uint64_t>1 << F_X_FORWARDED_FOR)      # one that was put there afterwards
-        if head.nominated:
-            head.drop_nominated()
-        if gw.id_upstream:
-            head.drop_name(gw.id_header)
-        out.reserve(head.size + PyBytes_GET_SIZE(self.path) + PyBytes_GET_SIZE(query) + 512)
-        out.add(self.method)
-        out.put(" ", 1)
-        out.add(self.path)
-        if target.query:
-            query = target.query + b"&" + query if query else target.query
-        if query:
-            out.put("?", 1)
-            out.add(query)
-        out.put(" HTTP/1.1\r\nHost: ", 17)
-        if plan.preserve_host and head.host_len:
-            out.put(head.at(head.host), head.host_len)
-        else:
-            out.add(target.host)
-        out.put("\r\n", 2)
-        for i in range(head.count):
-            field = &head.fields[i]
-            if field.gone or own & (<uint64_t>1 << field.id):
-                continue
-            if field.id == F_USER_AGENT and field.value_len == 0:
-                continue
-            out.put(head.at(field.name), field.name_len)
-            out.put(": ", 2)
-            out.put(head.at(field.value), field.value_len)
-            out.put("\r\n", 2)
-        if not self.unforwarded:
-            out.put("X-Forwarded-For: ", 17)
-            if head.seen & (<uint64_t>1 << F_X_FORWARDED_FOR):
-                for i in range(head.count):
-                    if head.fields[i].id == F_X_FORWARDED_FOR and not head.fields[i].gone and head.fields[i].value_len:
-                        out.put(head.at(head.fields[i].value), head.fields[i].value_len)
-                        out.put(", ", 2)
-            out.add(self.client.address)
-            out.put("\r\n", 2)
-        if not head.seen & (<uint64_t>1 << F_USER_AGENT):
-            out.add(gw.user_agent)
-        if not (head.seen & (<uint64_t>1 << F_ACCEPT_ENCODING | <uint64_t>1 << F_RANGE) or self.head_only):
-            self.ungzip = True
-            out.put("Accept-Encoding: gzip\r\n", 23)
-        if head.seen & (<uint64_t>1 << F_TE):
-            i = head.find(F_TE)
-            if head.fields[i].value_len == 8 and strncasecmp(head.at(head.fields[i].value), b"trailers", 8) == 0:
-                out.put("Te: trailers\r\nConnection: Te\r\n", 30)
-        if gw.id_upstream:
-            out.add(gw.id_header)
-            out.put(": ", 2)
-            out.add(self.request_id)
-            out.put("\r\n", 2)
-        if self.upgrade:
-            out.put("Connection: Upgrade\r\nUpgrade: websocket\r\n", 41)
-        elif gw.up_close:
-            out.put("Connection: close\r\n", 19)
-        if self.body is not None:
-            out.put("Content-Length: ", 16)
-            out.number(PyBytes_GET_SIZE(self.body))
-            out.put("\r\n", 2)
-        elif self.body_chunked:
-            out.put("Transfer-Encoding: chunked\r\n", 28)
-        elif head.seen & (<uint64_t>1 << F_CONTENT_LENGTH):
-            out.put("Content-Length: ", 16)
-            out.number(head.length)
-            out.put("\r\n", 2)
-        out.put("\r\n", 2)
-        return 0
 
     cdef int attached(self, Upstream u) except -1:
         """There is a connection: send what there is of the request."""
@@ -344,7 +189,7 @@ cdef class Exchange:
         if self.client.phase == T_WAIT:
             self.client.arm(T_TOTAL, 0)
         gw.wheel.set(u, self.hard_ms or self.plan.head_timeout)
-        self.request_head()
+        write_request(self)
         if self.body is not None:
             gw.out.add(self.body)
             self.body_sent = True
@@ -356,9 +201,9 @@ cdef class Exchange:
             self.body_parts = None
             self.body_held = 0
             for piece in held:
-                self._send_body(piece)
+                send_body(self, piece)
             if self.body_done and self.body is None:
-                self._send_end(self.trailer)
+                send_end(self, self.trailer)
             self.client.resume()
         return 0
 
@@ -371,20 +216,19 @@ cdef class Exchange:
             return 0
         if gw.max_body and self.body_read > gw.max_body:
             return self._too_large()
+        if self.stage == X_BODY:
+            return collect(self, PyBytes_AS_STRING(data) + pos, n)
         if pos == 0 and n == PyBytes_GET_SIZE(data):
             piece = data
         else:
             piece = PyBytes_FromStringAndSize(PyBytes_AS_STRING(data) + pos, n)
         if self.up is not None:
-            return self._send_body(piece)
+            return send_body(self, piece)
         if self.body_parts is None:
             self.body_parts = []
         self.body_parts.append(piece)
         self.body_held += n
-        if self.stage == X_BODY:
-            if self.body_held > gw.max_buffered:
-                return self._too_much()
-        elif self.body_held > HOLD:
+        if self.body_held > HOLD:
             self.client.pause()
         return 0
 
@@ -392,40 +236,11 @@ cdef class Exchange:
         """The request body is complete."""
         self.body_done = True
         if self.stage == X_BODY:
-            self.body = b"".join(self.body_parts) if self.body_parts is not None else b""
-            self.body_parts = None
+            self.body = collected_body(self)
             return self.run()
         if self.up is not None and self.body_parts is None and self.stage < X_ANSWERED:
-            return self._send_end(trailer)
+            return send_end(self, trailer)
         self.trailer = trailer
-        return 0
-
-    cdef int _send_body(self, bytes piece) except -1:
-        cdef Buffer out = self.gw.out
-        cdef object transport = self.up.transport
-        if self.capture is not None:
-            self.capture.add_request(piece)
-        if not self.body_chunked:
-            transport.write(piece)
-        else:
-            out.chunk_size(PyBytes_GET_SIZE(piece))
-            if PyBytes_GET_SIZE(piece) <= SMALL:
-                out.add(piece)
-                out.put("\r\n", 2)
-                transport.write(out.take())
-            else:
-                transport.write(out.take())
-                transport.write(piece)
-                transport.write(b"\r\n")
-        return 0
-
-    cdef int _send_end(self, bytearray trailer) except -1:
-        if self.body_chunked:
-            if trailer is not None and self.gw.forward_trailers:
-                self.up.transport.write(b"0\r\n" + bytes(trailer))
-            else:
-                self.up.transport.write(b"0\r\n\r\n")
-        self.body_sent = True
         return 0
 
     # -- the upstream's answer -----------------------------------------------
@@ -434,11 +249,11 @@ cdef class Exchange:
         """No (whole) response will come. Retry once where that is safe, else answer, else cut the client off."""
         cdef Gateway gw = self.gw
         self.up = None
-        if self.stage == X_RESPONSE:
+        if self.stage == X_RESPONSE and self.out != OUT_HELD:
             if error is not None or kind != E_RESET:
                 gw.logger.debug("response of %s broke off", self.target.origin.label.decode())
             return self.drop()
-        if self.stage != X_CONNECT and self.stage != X_SENT:
+        if self.stage != X_CONNECT and self.stage != X_SENT and self.stage != X_RESPONSE:
             return 0
         if (kind == E_RESET and self.reused and not self.retried and self.req.body == BODY_NONE
                 and (self.method in (b"GET", b"HEAD", b"OPTIONS", b"TRACE")
@@ -450,12 +265,12 @@ cdef class Exchange:
         if self.breaker is not None and kind != E_BUSY:
             tell_breaker(self, True, False)
         if kind == E_TIMEOUT:
-            self.flag = b"URT" if self.stage == X_SENT else b"UCT"
+            self.flag = b"UCT" if self.stage == X_CONNECT else b"URT"
             return self.fail_now(504, TIMEOUT)
         gw.logger.warning(
             "upstream %s: %s", self.target.origin.label.decode(),
             error if error is not None else
-            ("", "", "", "connection closed without an answer", "the answer is not valid HTTP/1.1",
+            ("", "", "", "connection closed without a whole answer", "the answer is not valid HTTP/1.1",
              "no connection is free", "")[kind],
         )
         if kind == E_BUSY:
@@ -467,30 +282,10 @@ cdef class Exchange:
         self.flag = (b"UCF", b"DNS", b"URT", b"URR", b"UPE", b"NHU", b"TLE")[kind]
         return self.fail_now(500, PROBLEM)
 
-    cdef int interim(self, HeaderBlock head) except -1:
-        """Pass a 1xx response on (RFC 9110 section 15.2); HTTP/1.0 clients do not know them."""
-        cdef Buffer out = self.gw.out
-        cdef Field* field
-        cdef int i
-        if self.http10:
-            return 0
-        out.put("HTTP/1.1", 8)
-        out.add(<bytes>STATUS_LINES[head.status])
-        for i in range(head.count):
-            field = &head.fields[i]
-            if not OWN_RESPONSE & (<uint64_t>1 << field.id):
-                out.put(head.at(field.name), field.name_len)
-                out.put(": ", 2)
-                out.put(head.at(field.value), field.value_len)
-                out.put("\r\n", 2)
-        out.put("\r\n", 2)
-        return self.flush()
-
     cdef int switching(self, HeaderBlock head, bytes rest) except -1:
         """101: become a tunnel if this is the switch that the client asked for (RFC 9110 section 7.8)."""
         cdef Gateway gw = self.gw
         cdef Buffer out = gw.out
-        cdef Field* field
         cdef int i = head.find(F_UPGRADE)
         cdef bytes early
         if not (self.upgrade and head.connection & CONN_UPGRADE and i >= 0 and head.fields[i].value_len == 9
@@ -504,13 +299,7 @@ cdef class Exchange:
         self.upstream_us = now_us() - self.sent_us
         gw.g[G_TUNNELS] += 1
         out.put("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n", 75)
-        for i in range(head.count):
-            field = &head.fields[i]
-            if not OWN_RESPONSE & (<uint64_t>1 << field.id):
-                out.put(head.at(field.name), field.name_len)
-                out.put(": ", 2)
-                out.put(head.at(field.value), field.value_len)
-                out.put("\r\n", 2)
+        put_fields(out, head, OWN_RESPONSE)
         out.put("\r\n", 2)
         out.add(rest)
         self.flush()
@@ -525,7 +314,7 @@ cdef class Exchange:
     cdef int response_head(self, HeaderBlock head) except -1:
         cdef Gateway gw = self.gw
         cdef Step step
-        cdef int i
+        cdef int i, said
         cdef uint64_t seen
         self.res = head
         self.stage = X_RESPONSE
@@ -545,8 +334,15 @@ cdef class Exchange:
         if head.status == 304:
             head.drop_known(F_CONTENT_TYPE)     # RFC 9110 section 15.4.5; as Go's server does
             head.drop_known(F_CONTENT_LENGTH)
+        if self.plan.holds:
+            return hold(self, head)
         for step in self.plan.response_steps:
-            step.run(self)
+            said = step.run(self)
+            if said == WAIT:
+                gw.logger.error("API %s: a response step waits that was not made for it", self.plan.api_id.decode())
+                self.fail_now(500, PROBLEM)
+            if said != GO_ON:
+                return 0
         seen = head.seen
         if head.body == BODY_NONE or self.head_only:
             self.out = OUT_NONE
@@ -561,179 +357,7 @@ cdef class Exchange:
                            and not seen & (<uint64_t>1 << F_CONTENT_TYPE | <uint64_t>1 << F_CONTENT_ENCODING))
         if self.defer_head:
             return 0
-        return self._write_head(NULL, 0)
-
-    cdef int _write_head(self, const char* sample, Py_ssize_t n) except -1:
-        """Write the response head for the client into gw.out. sample: the start of a body without a content type."""
-        cdef Gateway gw = self.gw
-        cdef HeaderBlock head = self.res
-        cdef Buffer out = gw.out
-        cdef Field* field
-        cdef int i
-        self.status = head.status
-        self.defer_head = False
-        if not self.body_done:
-            self.close = True           # the rest of the request stands between us and the next one
-        out.reserve(head.size + 512)
-        out.put("HTTP/1.0" if self.http10 else "HTTP/1.1", 8)
-        out.add(<bytes>STATUS_LINES[head.status])
-        for i in range(head.count):
-            field = &head.fields[i]
-            if field.gone or (OWN_RESPONSE | RATELIMIT) & (<uint64_t>1 << field.id):
-                continue
-            out.put(head.at(field.name), field.name_len)
-            out.put(": ", 2)
-            out.put(head.at(field.value), field.value_len)
-            out.put("\r\n", 2)
-        if n:
-            out.put("Content-Type: ", 14)
-            out.add(sniff(sample, n if n < 512 else 512))
-            out.put("\r\n", 2)
-        if not gw.rate_headers or self.limits_known:
-            self._write_limits()
-        if self.extra is not None:
-            self._write_extra(self.extra)
-        if self.served is not None:
-            self._write_extra([self.served])
-        if not head.seen & (<uint64_t>1 << F_DATE):
-            out.add(gw.date)
-        if self.out == OUT_CHUNKED:
-            out.put("Transfer-Encoding: chunked\r\n", 28)
-        elif head.seen & (<uint64_t>1 << F_CONTENT_LENGTH) and head.status != 204:
-            out.put("Content-Length: ", 16)
-            out.number(head.length)
-            out.put("\r\n", 2)
-        self._write_tail()
-        if self.capture is not None:
-            capture_head(self)
-        return 0
-
-    cdef int _write_limits(self) except -1:
-        """X-Ratelimit-*: of the quota, or of the rate (tyk-core 3.7)."""
-        cdef Buffer out = self.gw.out
-        if self.limit_max == 0 and self.limit_left == 0 and self.limit_reset == 0:
-            return out.add(ZERO_LIMITS)
-        out.put("X-Ratelimit-Limit: ", 19)
-        out.number(self.limit_max)
-        out.put("\r\nX-Ratelimit-Remaining: ", 25)
-        out.number(self.limit_left)
-        out.put("\r\nX-Ratelimit-Reset: ", 21)
-        out.number(self.limit_reset)
-        return out.put("\r\n", 2)
-
-    cdef int _write_extra(self, list fields) except -1:
-        cdef Buffer out = self.gw.out
-        cdef bytes name, value
-        for name, value in fields:
-            out.add(name)
-            out.put(": ", 2)
-            out.add(value)
-            out.put("\r\n", 2)
-        return 0
-
-    cdef int _write_tail(self) except -1:
-        """Request id, Connection, end of head."""
-        cdef Buffer out = self.gw.out
-        if self.gw.id_response and self.res.lookup(PyBytes_AS_STRING(self.gw.id_header),
-                                                   PyBytes_GET_SIZE(self.gw.id_header)) < 0:
-            out.add(self.gw.id_header)
-            out.put(": ", 2)
-            out.add(self.request_id)
-            out.put("\r\n", 2)
-        if self.gw.draining:
-            self.close = True
-        if self.close:
-            out.put("Connection: close\r\n", 19)
-        elif self.http10:
-            out.put("Connection: keep-alive\r\n", 24)
-        return out.put("\r\n", 2)
-
-    cdef int response_data(self, bytes data, const char* p, Py_ssize_t n) except -1:
-        """Body bytes from the upstream: n bytes at p, inside data."""
-        if self.inflate is not None:
-            return self._inflate(PyBytes_FromStringAndSize(p, n))
-        if self.defer_head:
-            self._write_head(p, n)
-        return self._body_out(data, p, n)
-
-    cdef int _body_out(self, bytes data, const char* p, Py_ssize_t n) except -1:
-        cdef Buffer out = self.gw.out
-        if self.out == OUT_NONE:
-            return 0                    # the upstream was asked with another method than HEAD
-        self.bytes_out += n
-        if self.capture is not None:
-            self.capture.add_response(p, n)
-        if self.out == OUT_CHUNKED:
-            out.chunk_size(n)
-        if n <= SMALL:
-            out.put(p, n)
-        else:
-            self.flush()
-            self.client.write(data if n == PyBytes_GET_SIZE(data) else PyBytes_FromStringAndSize(p, n))
-        if self.out == OUT_CHUNKED:
-            out.put("\r\n", 2)
-        return 0
-
-    cdef int _inflate(self, bytes data) except -1:
-        """Unpack gzip in bounded pieces; what the client cannot take now waits, packed."""
-        cdef bytes piece
-        if self.inflate_rest is not None:
-            data = self.inflate_rest + data
-            self.inflate_rest = None
-        while data:
-            try:
-                piece = self.inflate.decompress(data, HOLD)
-            except zlib.error:
-                self.gw.g[R_BAD_RESPONSE] += 1
-                return self._broken_body()
-            data = self.inflate.unconsumed_tail
-            if piece:
-                if self.defer_head:
-                    self._write_head(PyBytes_AS_STRING(piece), PyBytes_GET_SIZE(piece))
-                self._body_out(piece, PyBytes_AS_STRING(piece), PyBytes_GET_SIZE(piece))
-            if data and self.client.write_paused:
-                self.flush()
-                self.inflate_rest = data
-                return 0
-            if self.inflate.eof:
-                break
-        return 0
-
-    cdef int _broken_body(self) except -1:
-        if self.bytes_out == 0 and self.gw.out.size:
-            self.gw.out.size = 0        # the head has not left yet: the error page can take its place
-            self.status = 0
-        if self.status == 0:
-            self.stage = X_SENT
-            self.defer_head = False
-            if self.up is not None:
-                return self.up._broken(E_INVALID)
-            return self.upstream_failed(E_INVALID, None)
-        return self.drop()
-
-    cdef int response_end(self, bytearray trailer) except -1:
-        """The upstream's response is whole, and its connection already given back."""
-        cdef HeaderBlock fields
-        cdef Buffer out = self.gw.out
-        self.response_whole = True
-        if self.inflate is not None:
-            if self.inflate_rest is not None:
-                return 0                # the rest goes out when the client can take it
-            if not self.inflate.eof:
-                return self._broken_body()
-        if self.defer_head:
-            self._write_head(NULL, 0)
-        if self.out == OUT_CHUNKED:
-            out.put("0\r\n", 3)
-            if trailer is not None:
-                fields = HeaderBlock()
-                raw = bytes(trailer)
-                if not parse_trailers(fields, raw, len(raw), 64):
-                    for name, value in fields.items():
-                        out.add(name + b": " + value + b"\r\n")
-            out.put("\r\n", 2)
-        self.flush()
-        return self.finish()
+        return write_response(self, NULL, 0)
 
     cdef int flush(self) except -1:
         if self.gw.out.size:
@@ -756,9 +380,6 @@ cdef class Exchange:
         """Answer without an upstream. Raises ValueError for header bytes that are not allowed."""
         cdef Gateway gw = self.gw
         cdef HeaderBlock head = HeaderBlock()
-        cdef Buffer out = gw.out
-        cdef Field* field
-        cdef int i
         cdef bytes name, value
         if self.status or self.stage == X_DONE:
             return 0
@@ -771,32 +392,11 @@ cdef class Exchange:
         self.stage = X_ANSWERED
         if not self.body_done:
             self.close = True
-        out.size = 0
-        out.put("HTTP/1.0" if self.http10 else "HTTP/1.1", 8)
-        out.add(<bytes>STATUS_LINES[status])
-        for i in range(head.count):
-            field = &head.fields[i]
-            if OWN_RESPONSE & (<uint64_t>1 << field.id):
-                continue
-            out.put(head.at(field.name), field.name_len)
-            out.put(": ", 2)
-            out.put(head.at(field.value), field.value_len)
-            out.put("\r\n", 2)
-        if self.limits_known:
-            self._write_limits()
-        if self.extra is not None:
-            self._write_extra(self.extra)
-        if not head.seen & (<uint64_t>1 << F_DATE):
-            out.add(gw.date)
-        if status != 204 and status != 304 and status >= 200:
-            out.put("Content-Length: ", 16)
-            out.number(PyBytes_GET_SIZE(body))
-            out.put("\r\n", 2)
-        self._write_tail()
+        write_answer(self, PyBytes_GET_SIZE(body))
         if self.plan is not None and self.plan.recording is not None:
             capture_answer(self, body)
         if not self.head_only and status != 204 and status != 304:
-            out.add(body)
+            gw.out.add(body)
             self.bytes_out += PyBytes_GET_SIZE(body)
         self.flush()
         return self.finish()
@@ -808,7 +408,7 @@ cdef class Exchange:
         if self.stage == X_DONE:
             return 0
         self.stage = X_DONE
-        self.count(self.status)
+        count_exchange(self, self.status)
         return self.client.ready(self.close)
 
     cdef int drop(self) except -1:
@@ -821,7 +421,7 @@ cdef class Exchange:
         self.stage = X_DONE
         if self.flag is None:
             self.flag = b"URR"
-        self.count(self.status or 500)
+        count_exchange(self, self.status or 500)
         return self.client.cut()
 
     cdef int client_gone(self) except -1:
@@ -837,65 +437,7 @@ cdef class Exchange:
             self.gw.g[G_CLIENT_ABORTS] += 1
             self.flag = b"CDC"
         self.stage = X_DONE
-        return self.count(self.status or 499)
-
-    cdef int count(self, int status) except -1:
-        """Counters and the access log, once per exchange."""
-        cdef Gateway gw = self.gw
-        cdef HeaderBlock head = self.req
-        cdef AccessRecord record
-        cdef int64_t total = now_us() - self.started_us
-        cdef Plan plan = self.plan
-        cdef bytes address
-        cdef int at
-        if self.breaker is not None:
-            tell_breaker(self, False, False)
-        if self.target is not None and self.up is None and self.target.origin.waiters:
-            self.target.origin.forget(self)
-        self.serial += 1
-        gw.g[G_ACTIVE_REQUESTS] -= 1
-        gw.g[G_BYTES_OUT] += self.bytes_out
-        if plan is not None and plan.row >= 0:
-            gw.region.observe(plan.row, status, total, self.upstream_us, self.body_read, self.bytes_out)
-            if self.flag is not None:
-                count_refusal(self)
-            if plan.recording is not None and gw.recorder is not None and not self.untracked:
-                record_request(self, status, total)
-        if self.capture is not None:
-            end_capture(self)
-        if gw.log is None:
-            return 0
-        clear_record(&record)
-        record.time_ms = gw.epoch_ms + gw.wheel.now
-        record.total_us = total
-        record.upstream_us = self.upstream_us
-        record.bytes_in = self.body_read
-        record.bytes_out = self.bytes_out
-        record.status = status
-        record.upstream_status = status if self.upstream_us else 0
-        set_text(&record, T_REQUEST_ID, PyBytes_AS_STRING(self.request_id), PyBytes_GET_SIZE(self.request_id))
-        if plan is not None:
-            set_text(&record, T_API_ID, PyBytes_AS_STRING(plan.api_id), PyBytes_GET_SIZE(plan.api_id))
-            set_text(&record, T_API_NAME, PyBytes_AS_STRING(plan.name), PyBytes_GET_SIZE(plan.name))
-            set_text(&record, T_ORG_ID, PyBytes_AS_STRING(plan.org_id), PyBytes_GET_SIZE(plan.org_id))
-        address = told_address(self, gw.address_of)
-        set_text(&record, T_CLIENT_IP, PyBytes_AS_STRING(address), PyBytes_GET_SIZE(address))
-        set_text(&record, T_REMOTE_ADDR, PyBytes_AS_STRING(self.client.address), PyBytes_GET_SIZE(self.client.address))
-        set_text(&record, T_HOST, head.at(head.host), head.host_len)
-        set_text(&record, T_METHOD, PyBytes_AS_STRING(self.method), PyBytes_GET_SIZE(self.method))
-        set_text(&record, T_PATH, PyBytes_AS_STRING(self.path), PyBytes_GET_SIZE(self.path))
-        set_text(&record, T_ORIGINAL_PATH, head.at(head.target), head.path_len)
-        set_text(&record, T_PROTOCOL, "HTTP/1.0" if self.http10 else "HTTP/1.1", 8)
-        if self.target is not None:
-            set_text(&record, T_UPSTREAM_ADDR, PyBytes_AS_STRING(self.target.origin.label),
-                     PyBytes_GET_SIZE(self.target.origin.label))
-        at = head.find(F_USER_AGENT)
-        if at >= 0:
-            set_text(&record, T_USER_AGENT, head.at(head.fields[at].value), head.fields[at].value_len)
-        if self.flag is not None:
-            set_text(&record, T_RESPONSE_FLAG, PyBytes_AS_STRING(self.flag), PyBytes_GET_SIZE(self.flag))
-        gw.log.add(&record)
-        return 0
+        return count_exchange(self, self.status or 499)
 
     # -- for steps in Python -------------------------------------------------
 
@@ -940,17 +482,18 @@ cdef class Exchange:
 
     @property
     def serial_number(self):
-        """Changes when the exchange ends; for `resume`."""
+        """Changes when the exchange goes on from a step, and when it ends; for `resume`."""
         return self.serial
 
     def resume(self, uint64_t serial):
         """Let a request that a step stopped go on, unless it has ended or been answered meanwhile."""
-        if self.serial == serial and self.stage == X_STEPS and not self.status:
+        if self.serial == serial and in_steps(self):
+            self.serial += 1            # whoever calls once more is too late
             self._proceed()
 
     def waits(self, uint64_t serial):
-        """Whether the request that had this serial number still waits in its steps."""
-        return self.serial == serial and self.stage == X_STEPS and not self.status
+        """Whether the request that had this serial number still waits in its steps, or its response does."""
+        return self.serial == serial and in_steps(self)
 
     def add_header(self, bytes name not None, bytes value not None):
         """Add a field to whatever response there will be. Raises ValueError for bytes that are not allowed."""
@@ -1018,6 +561,31 @@ cdef class Exchange:
     def answer(self, int status, object headers=(), bytes body=b""):
         """Answer the request. headers: (name, value) bytes pairs. Raises ValueError for bytes that are not allowed."""
         self.send(status, list(headers), body)
+
+    def respond(self, int status, object headers, bytes body not None):
+        """Answer the request through the response steps of its plan, as an upstream would have answered.
+
+        status: 200 to 599; headers: (name, value) bytes pairs. Raises ValueError for another status and for bytes that
+        are not allowed.
+        """
+        respond(self, status, list(headers), body)
+
+    @property
+    def status_code(self):
+        """Of the response that the steps see."""
+        return self.res.status
+
+    @property
+    def response_body(self):
+        """Body of the response, for response steps that want it whole, else None."""
+        return None if self.held is None else self.held.body
+
+    def set_response(self, int status, bytes body not None):
+        """Replace status and body of the response, for response steps that want it whole; its length follows.
+
+        Raises ValueError for a status that is not in 200 to 599, RuntimeError where there is no whole response.
+        """
+        change_response(self, status, body)
 
     def cannot_count(self):
         """Refuse a request whose limit cannot be checked because no counter is free (preforge.limits.max_counters)."""

@@ -1,6 +1,7 @@
 DEFAULTS = {
     "max_head": 65536, "max_target": 16384, "max_fields": 200, "underscores": U_AMBIGUOUS, "max_clients": 10000,
     "max_requests": 0, "max_trailer": 8192, "max_extension": 1024, "max_body": 0, "max_buffered": 10485760,
+    "max_held": 10485760,
     "max_origin": 1024, "max_waiters": 4096, "max_up_head": 65536, "max_up_requests": 0, "max_idle": 1024,
     "head_ms": 10000, "idle_ms": 75000, "body_ms": 30000, "send_ms": 30000, "total_ms": 3600000, "linger_ms": 2000,
     "drain_idle_ms": 2000, "min_rate": 240, "up_idle_ms": 90000, "connect_ms": 30000, "wait_ms": 5000, "up_age_ms": 0,
@@ -53,7 +54,7 @@ cdef class Gateway:
         self.limits.underscores = s["underscores"]
         self.max_head, self.max_clients, self.max_requests = s["max_head"], s["max_clients"], s["max_requests"]
         self.max_trailer, self.max_extension = s["max_trailer"], s["max_extension"]
-        self.max_body, self.max_buffered = s["max_body"], s["max_buffered"]
+        self.max_body, self.max_buffered, self.max_held = s["max_body"], s["max_buffered"], s["max_held"]
         self.max_origin, self.max_waiters, self.max_idle = s["max_origin"], s["max_waiters"], s["max_idle"]
         self.max_up_head, self.max_up_requests = s["max_up_head"], s["max_up_requests"]
         self.max_up_age = s["up_age_ms"]

@@ -124,7 +124,7 @@ cdef class HeaderBlock:
         field = self.push()
         field.name = at
         field.name_len = <int>PyBytes_GET_SIZE(name)
-        field.id = known_field(PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name))
+        field.id = known_in_any_case(PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name))
         self.seen |= <uint64_t>1 << field.id
         at = self.append(PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value))
         field.value = at
@@ -172,3 +172,16 @@ cdef class HeaderBlock:
         """Replace every field of a name by one."""
         self.drop_name(name)
         self.put(name, value)
+
+
+cdef int known_in_any_case(const char* name, Py_ssize_t n) noexcept:
+    """F_* of a name that may be spelled in another way than the canonical one."""
+    cdef char[32] text
+    cdef Py_ssize_t i
+    cdef bint start = True
+    if n > 32:
+        return F_OTHER
+    for i in range(n):
+        text[i] = ch_upper[<unsigned char>name[i]] if start else ch_lower[<unsigned char>name[i]]
+        start = name[i] == c"-"
+    return known_field(text, n)

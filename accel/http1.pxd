@@ -2,9 +2,14 @@
 
 How a request goes. `Client.data_received` finds a whole head, parses it into its exchange's `req`, and calls
 `Exchange.begin`. That picks a plan (once: a reload does not change it under a request), runs the plan's steps, each
-of which says GO_ON, ANSWERED or WAIT, and hands the request to the plan's `Origin`. The origin attaches an `Upstream`
-connection, at once if one is idle. From then on body bytes go straight from one transport to the other, and
-`Exchange.finish` counts, logs and gives the client connection back to its next request.
+of which says GO_ON, ANSWERED or WAIT, does what they have put off (`Later`), and hands the request to the plan's
+`Origin`. The origin attaches an `Upstream` connection, at once if one is idle. From then on body bytes go straight from
+one transport to the other, and `Exchange.finish` counts, logs and gives the client connection back to its next request.
+
+How a response goes. Its head passes the plan's response steps and goes on at once. Where one of them wants the whole
+body (`Step.whole`), the response is held instead: the exchange keeps its head (the connection gets another block for
+its next response) and collects its body; when both are whole, the connection is free and the steps run, and may wait.
+An answer of `Exchange.respond` takes the same way from there.
 
 Ownership. Gateway -> open clients (set). Client -> its one Exchange, reused from request to request unless a step kept
 a reference. Exchange <-> Upstream while they belong together: `Upstream.x` and `Exchange.up` are set and cleared
@@ -41,9 +46,10 @@ cdef enum:
     X_CONNECT = 3       # waiting for an upstream connection
     X_SENT = 4          # request head sent, no response head yet
     X_RESPONSE = 5      # response head seen
-    X_ANSWERED = 6      # response complete, request body not yet
-    X_DONE = 7
-    X_TUNNEL = 8
+    X_CHAIN = 6         # response whole, in its steps, or waiting for one
+    X_ANSWERED = 7      # response complete, request body not yet
+    X_DONE = 8
+    X_TUNNEL = 9
 
 # Why the client's deadline is set.
 cdef enum:
@@ -66,9 +72,10 @@ cdef enum:
 
 # How the response body goes to the client.
 cdef enum:
-    OUT_NONE = 0
-    OUT_RAW = 1         # as it comes: Content-Length, or until close
-    OUT_CHUNKED = 2
+    OUT_RAW = 0         # as it comes: Content-Length, or until close
+    OUT_CHUNKED = 1
+    OUT_NONE = 2
+    OUT_HELD = 3        # not yet: steps want it whole
 
 # Why an upstream could not answer.
 cdef enum:
@@ -96,6 +103,7 @@ cdef class Buffer:
 
 cdef class Step:
     """One entry of a plan. `run` is called with the exchange and must not block."""
+    cdef bint whole                         # it wants the whole body, and can wait
     cdef int run(self, Exchange x) except -1
 
 
@@ -156,6 +164,7 @@ cdef class Plan:
     cdef readonly list targets
     cdef readonly list others               # targets that rewrites lead to
     cdef readonly bint strip, exact_target, preserve_host, needs_body, loops_only
+    cdef readonly bint holds                # its response steps want the whole body
     cdef readonly int64_t head_timeout      # ms for the response head
     cdef readonly EndpointMatcher matcher   # path entries of the version, None without
     cdef readonly int64_t exchange_timeout  # ms for the whole exchange where no hard timeout says another, 0 for none
@@ -232,6 +241,12 @@ cdef class Later:
     cdef bint rewritten                     # an entry of url_rewrites has said it
 
 
+cdef class Held:
+    """A response that waits for its steps."""
+    cdef Buffer parts                       # of the body; None when it is whole
+    cdef bytes body
+
+
 cdef class Exchange:
     cdef readonly Gateway gw
     cdef Client client
@@ -256,7 +271,8 @@ cdef class Exchange:
     cdef readonly bytes version             # name of the API's version, b"Non Versioned" without
     cdef readonly bytes default_version     # the version that stood in for an unknown one (fallback_to_default), else None
     cdef public object state                # whatever steps want to hand on
-    cdef list body_parts                    # collected or not yet sendable body
+    cdef list body_parts                    # not yet sendable body
+    cdef Buffer collected                   # body that is collected for the steps
     cdef Py_ssize_t body_held
     cdef bytearray trailer                  # of a request body that was complete before there was an upstream
     cdef int64_t body_read
@@ -271,6 +287,7 @@ cdef class Exchange:
     cdef int64_t ticket
     cdef Target chosen                      # by a rewrite, instead of one of the plan's
     cdef Later later                        # None: nothing is put off
+    cdef Held held                          # None: the response is not held
     cdef View view                          # None: path, query and method are still those
     cdef bint unforwarded                   # X-Forwarded-For was removed: none is added
     cdef int status                         # sent to the client, 0 before
@@ -294,42 +311,25 @@ cdef class Exchange:
     cdef bytes flag                         # why the gateway answered itself (tyk-core 1.3, response flags)
     cdef uint64_t serial
     cdef int begin(self) except -1
-    cdef int _route(self) except -1
     cdef int _enter(self, Plan plan) except -1
     cdef int run(self) except -1
     cdef int _proceed(self) noexcept
     cdef int dispatch(self) except -1
-    cdef int _hard_timeout(self, Plan plan, bytes front) except -1
-    cdef bytes _upstream_path(self, Plan plan)
-    cdef int request_head(self) except -1
     cdef int _continue(self) except -1
     cdef int _too_large(self) except -1
     cdef int _too_much(self) except -1
-    cdef int _send_end(self, bytearray trailer) except -1
-    cdef int _write_limits(self) except -1
-    cdef int _write_extra(self, list fields) except -1
-    cdef int _write_tail(self) except -1
-    cdef int _broken_body(self) except -1
     cdef int attached(self, Upstream u) except -1
     cdef int request_data(self, bytes data, Py_ssize_t pos, Py_ssize_t n) except -1
     cdef int request_end(self, bytearray trailer) except -1
-    cdef int _send_body(self, bytes piece) except -1
     cdef int upstream_failed(self, int kind, object error) except -1
-    cdef int interim(self, HeaderBlock head) except -1
     cdef int switching(self, HeaderBlock head, bytes rest) except -1
     cdef int response_head(self, HeaderBlock head) except -1
-    cdef int _write_head(self, const char* sample, Py_ssize_t n) except -1
-    cdef int response_data(self, bytes data, const char* p, Py_ssize_t n) except -1
-    cdef int _body_out(self, bytes data, const char* p, Py_ssize_t n) except -1
-    cdef int _inflate(self, bytes data) except -1
-    cdef int response_end(self, bytearray trailer) except -1
     cdef int flush(self) except -1
     cdef int fail_now(self, int status, str message) except -1
     cdef int send(self, int status, list headers, bytes body) except -1
     cdef int finish(self) except -1
     cdef int drop(self) except -1
     cdef int client_gone(self) except -1
-    cdef int count(self, int status) except -1
 
 
 cdef class Client(Timed):
@@ -394,7 +394,7 @@ cdef class Gateway:
     cdef HeadLimits limits
     cdef int max_head, max_clients, max_requests, max_trailer, max_extension, max_origin, max_waiters, max_up_head
     cdef int max_up_requests, max_idle
-    cdef int64_t max_body, max_buffered, max_up_age
+    cdef int64_t max_body, max_buffered, max_held, max_up_age
     cdef int64_t t_head, t_idle, t_body, t_send, t_total, t_linger, t_up_idle, t_connect, t_wait, t_drain_idle
     cdef int64_t t_response
     cdef int64_t min_rate

@@ -55,16 +55,23 @@ cdef class PyStep(Step):
     """A step in Python: function(exchange) -> None, or an awaitable to wait for.
 
     The function answers with `exchange.answer(...)` or `exchange.fail(...)`; otherwise the request goes on. An
-    exception refuses the request with 500 and is logged.
+    exception refuses the request with 500 and is logged. Among the response steps only one that wants the whole body
+    can wait.
     """
     cdef object function
 
-    def __init__(self, object function):
+    def __init__(self, object function, *, bint whole_body=False):
+        """whole_body: it wants the whole body, in `exchange.body` or `exchange.response_body`."""
         self.function = function
+        self.whole = whole_body
 
     cdef int run(self, Exchange x) except -1:
         cdef object waiting
-        cdef int stage = x.stage
+        cdef int stage = x.stage, said
+        if self.whole and stage == X_STEPS:
+            said = whole_body(x)
+            if said != GO_ON:
+                return said
         try:
             waiting = self.function(x)
         except Exception:
@@ -81,14 +88,22 @@ cdef class WaitStep(Step):
     """A step in Python that may wait without a task: function(exchange) -> bool.
 
     True: the request waits until somebody calls `exchange.resume(serial)` or answers it. Otherwise it goes on, unless
-    the function has answered it. An exception refuses the request with 500 and is logged.
+    the function has answered it. An exception refuses the request with 500 and is logged. Among the response steps only
+    one that wants the whole body can wait.
     """
     cdef object function
 
-    def __init__(self, object function):
+    def __init__(self, object function, *, bint whole_body=False):
+        """whole_body: it wants the whole body, in `exchange.body` or `exchange.response_body`."""
         self.function = function
+        self.whole = whole_body
 
     cdef int run(self, Exchange x) except -1:
+        cdef int said
+        if self.whole and x.stage == X_STEPS:
+            said = whole_body(x)
+            if said != GO_ON:
+                return said
         return said_by(x, self.function, None)
 
 
@@ -119,15 +134,15 @@ cdef class PathStep(Step):
 
 cdef int said_by(Exchange x, object function, Endpoint endpoint) except -1:
     """What the function of a WaitStep or PathStep (with an endpoint) leads to."""
+    cdef int stage = x.stage
     try:
         if function(x) if endpoint is None else function(x, endpoint.data):
             return WAIT
     except Exception:
         x.gw.logger.exception("a step of API %s failed", x.plan.api_id.decode())
-        if x.stage == X_STEPS and not x.status:
-            x.fail_now(500, PROBLEM)
+        x.fail_now(500, PROBLEM)
         return ANSWERED
-    return GO_ON if x.stage == X_STEPS and not x.status else ANSWERED
+    return GO_ON if x.stage == stage and not x.status else ANSWERED
 
 
 async def _finish_step(Exchange x not None, object waiting, uint64_t serial):
@@ -138,12 +153,11 @@ async def _finish_step(Exchange x not None, object waiting, uint64_t serial):
         raise
     except Exception:
         x.gw.logger.exception("a step of API %s failed", x.plan.api_id.decode() if x.plan is not None else "")
-        if x.serial == serial and not x.status and x.stage == X_STEPS:
+        if x.serial == serial and in_steps(x):
             x.fail_now(500, PROBLEM)
     if x.serial == serial:
         x.task = None
-        if not x.status and x.stage == X_STEPS:
-            x._proceed()
+        x.resume(serial)
 
 
 cdef class Target:
@@ -175,6 +189,7 @@ cdef class Plan:
         self.row = row
         self.steps = list(steps)
         self.response_steps = list(response_steps)
+        self.holds = any((<Step>step).whole for step in self.response_steps)
         self.targets = list(targets)
         self.others = list(others)
         self.strip = strip

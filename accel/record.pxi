@@ -29,13 +29,19 @@ cdef int capture_head(Exchange x) except -1:
     return x.capture.set_head(x.gw.out.p, x.gw.out.size - 2)
 
 
+cdef int begin_answer_capture(Exchange x) except -1:
+    """The same for an answer that no upstream gives."""
+    begin_capture(x)
+    if x.capture is not None and x.capture.request_size == 0 and x.body is not None:
+        x.capture.add_request(x.body)
+    return 0
+
+
 cdef int capture_answer(Exchange x, bytes body) except -1:
     """An answer of the gateway itself; its head has just been written."""
-    begin_capture(x)
+    begin_answer_capture(x)
     if x.capture is None:
         return 0
-    if x.capture.request_size == 0 and x.body is not None:
-        x.capture.add_request(x.body)
     x.capture.forget_response()
     x.capture.add_response(PyBytes_AS_STRING(body), PyBytes_GET_SIZE(body))
     return capture_head(x)

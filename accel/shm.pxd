@@ -108,6 +108,7 @@ cpdef enum:
     B_API_ROWS = 81                 # counted by SharedCounters.row_for(), in the header
     B_EVENTS = 83
     B_COUNTERS = 84                 # no counter was free for a rate limit or quota
+    B_BUFFERED_RESPONSE = 85        # a response was too large to be held for its steps
     # messages that were refused
     R_BAD_REQUEST = 96              # 400
     R_NOT_IMPLEMENTED = 97          # 501

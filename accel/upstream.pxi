@@ -162,7 +162,7 @@ cdef class Upstream(Timed):
             if self.informational > MOST_INTERIM:
                 return self._broken(E_INVALID)
             if self.res.status != 100:
-                x.interim(self.res)
+                write_interim(x, self.res)
             if pos == n:
                 return 0
         self.body = self.res.body
@@ -195,17 +195,17 @@ cdef class Upstream(Timed):
                 take = <Py_ssize_t>self.left
             if take:
                 self.left -= take
-                x.response_data(data, p + pos, take)
+                relay(x, data, p + pos, take)
             if self.left == 0 and self.x is not None:
                 return self._complete(pos + take == n)
         elif self.body == BODY_EOF:
             if n > pos:
-                x.response_data(data, p + pos, n - pos)
+                relay(x, data, p + pos, n - pos)
         else:
             while True:
                 event = self.chunks.next(p + pos, n - pos)
                 if event == CHUNK_DATA:
-                    x.response_data(data, self.chunks.data, self.chunks.data_len)
+                    relay(x, data, self.chunks.data, self.chunks.data_len)
                     if self.x is None:
                         return 0
                 elif event == CHUNK_END:
@@ -231,7 +231,7 @@ cdef class Upstream(Timed):
             self.gw.g[R_BAD_RESPONSE] += 1
         x.flush()                   # the connection may begin its next request at once, in the same scratch space
         self.detach(reusable)
-        return x.response_end(self.chunks.trailer if self.body == BODY_CHUNKED else None)
+        return response_end(x, self.chunks.trailer if self.body == BODY_CHUNKED else None)
 
     cdef int _broken(self, int kind) except -1:
         """The response cannot be used: close the connection, let the exchange say so."""

@@ -62,3 +62,39 @@ cdef bint target_bytes(bytes text):
         if not ch_is(s[i], CH_TARGET) or s[i] == c"#":
             return False
     return True
+
+
+cdef bytes upstream_path(Exchange x, Plan plan):
+    """Listen path off, target path on (tyk-core 3.9); for a loop, the path that the inner API sees."""
+    cdef bytes rest = x.path, decoded, head, base, exact
+    if plan.strip and x.route_end:
+        if x.encoded:
+            decoded = unquote_to_bytes(rest)
+            head = decoded[:x.route_end]
+            rest = rest[x.route_end:] if rest.startswith(head) else escape_decoded(decoded[x.route_end:])
+        else:
+            rest = rest[x.route_end:]
+    if plan.loop is not None and x.chosen is None:
+        base, exact = plan.loop_path.rstrip(b"/"), plan.loop_path
+    else:
+        base, exact = x.target.base, x.target.exact
+        if x.gw.escape_paths:
+            rest = encode_path(rest)
+    if PyBytes_GET_SIZE(base) == 0 and PyBytes_GET_SIZE(rest) > 1 and rest[0] == c"/" and rest[1] != c"/":
+        return rest
+    rest = rest.lstrip(b"/")
+    if rest:
+        return base + b"/" + rest
+    return (exact if plan.exact_target else base) or b"/"
+
+
+cdef int hard_timeout(Exchange x, Plan plan, bytes front) except -1:
+    """Entries are matched against the path that goes out, and its end behind the listen path if that is in front."""
+    cdef bytes path = unquote_to_bytes(x.path), rest = path
+    cdef Endpoint endpoint
+    if front and path.startswith(front):
+        rest = behind(path, <int>PyBytes_GET_SIZE(front))
+    endpoint = plan.matcher.first(K_HARD_TIMEOUT, x.method, path, rest, rest)
+    if endpoint is not None:
+        x.hard_ms = endpoint.data
+    return 0

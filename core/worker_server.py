@@ -58,6 +58,7 @@ def settings(config: Any) -> dict[str, Any]:
         "max_extension": limits.max_chunk_extension_bytes,
         "max_body": server.max_request_body_size,
         "max_buffered": limits.max_buffered_body_bytes,
+        "max_held": limits.max_buffered_response_bytes,
         "max_origin": up.max_connections_per_host,
         "max_waiters": up.max_waiters,
         "max_up_head": up.max_head_bytes,

@@ -26,9 +26,7 @@ TOP_LEVEL = (
 )  # fmt: skip
 MOST_LINES = 600
 # path -> why it may be longer than MOST_LINES
-LONG: dict[str, str] = {
-    "accel/exchange.pxi": "one class: its state machine is read as a whole",
-}
+LONG: dict[str, str] = {}
 CIMPORT = re.compile(r"^\s*(?:from\s+([\w.]+)\s+c?import\b|c?import\s+([\w.]+)|include\s+\"([\w./]+)\")", re.MULTILINE)
 UNFINISHED = re.compile(r"\b(?:TODO|FIXME|XXX)\b")
 REGISTRY = re.compile(r"(?:files\.pythonhosted\.org|pypi\.org/simple|--(?:extra-)?index-url\s|registry\.npmjs\.org)")

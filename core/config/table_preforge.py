@@ -16,6 +16,7 @@ preforge.limits.max_headers | int | 200 | swap | used | Header fields of a messa
 preforge.limits.max_trailer_bytes | int | 8192 | swap | used | Size of a trailer section; a larger one makes the message invalid.
 preforge.limits.max_chunk_extension_bytes | int | 1024 | swap | used | Size of one chunk's extension; a larger one makes the message invalid.
 preforge.limits.max_buffered_body_bytes | int | 10485760 | swap | used | Size of a request body that has to be held whole for a step; a larger one is answered with 413.
+preforge.limits.max_buffered_response_bytes | int | 10485760 | swap | used | Size of a response body that has to be held whole for a response step; a larger one is answered with 500.
 preforge.limits.max_requests_per_connection | int | 0 | swap | used | Requests of one client connection, which is then closed; 0 means no limit.
 preforge.limits.underscore_headers | str=ambiguous,refuse,drop,allow | ambiguous | swap | used | Header names with "_": refuse those that an upstream may read as a framing, routing or credential header (ambiguous), refuse or drop all, or allow all.
 preforge.timeouts.head | num | 10 | swap | used | Seconds from the first byte of a request to the end of its head; then 408.

@@ -15,6 +15,7 @@ from typing import Any, Self, TypeVar
 
 import uvloop
 
+from accel.accesslog import AccessLog
 from accel.endpoints import EndpointMatcher
 from accel.http1 import Exchange, Gateway, Plan, Step, Target, WaitStep
 from accel.router import Route, Router
@@ -31,8 +32,9 @@ LISTEN = b"/api/"
 class DataPath:
     """One data path under a listen path that is stripped, in front of one upstream."""
 
-    def __init__(self, upstream: Upstream, **settings: Any) -> None:
+    def __init__(self, upstream: Upstream, access_log: AccessLog | None = None, **settings: Any) -> None:
         """settings: see accel.http1.DEFAULTS."""
+        self._access_log = access_log
         self._upstream = upstream
         self._settings = settings
         self._loop = uvloop.new_event_loop()
@@ -55,7 +57,7 @@ class DataPath:
     async def _open(self) -> tuple[str, int]:
         logger = logging.Logger("datapath", logging.DEBUG)
         logger.addHandler(self.log)
-        self.gateway = Gateway(self._loop, self.region, ErrorPages("").render, logger, None, self._settings)
+        self.gateway = Gateway(self._loop, self.region, ErrorPages("").render, logger, self._access_log, self._settings)
         listener = socket.create_server(("127.0.0.1", 0))
         self._server = await self._loop.create_server(self.gateway.client, sock=listener)
         return "127.0.0.1", listener.getsockname()[1]
