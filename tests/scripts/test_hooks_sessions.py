@@ -108,6 +108,16 @@ def seen(answer: Response) -> dict[str, Any]:
     return found
 
 
+def applied(script: Script, payload: Json) -> Json:
+    made: Json = script(payload)
+    return made
+
+
+def key_of(x: Exchange) -> KeyEntry:
+    assert x.key is not None
+    return x.key
+
+
 def returning(meta: Any) -> Script:
     """A script that returns this meta data."""
     return lambda payload: {**unchanged(payload), "SessionMeta": meta}
@@ -260,7 +270,7 @@ def test_meta_data_are_kept_when_the_script_answers(site: Sessions) -> None:
     entry = site.entry("k")
 
     def script(payload: Json) -> Json:
-        return {**overriding(ResponseCode=403, ResponseError="no")(payload), "SessionMeta": {"a": "1"}}
+        return {**applied(overriding(ResponseCode=403, ResponseError="no"), payload), "SessionMeta": {"a": "1"}}
 
     site.serve_keyed(entry, script)
     assert site.path.fetch("/api/x").status == 403
@@ -354,10 +364,9 @@ def test_a_session_that_was_deleted_is_stored_again_when_that_is_known(site: Ses
 
 def test_another_session_for_a_token_replaces_the_first(site: Sessions) -> None:
     given: list[Any] = []
-    value = session("api", alias="one")
-    serve_auth(site, lambda payload: found(value)(payload), does(lambda x: given.append(x.key.session["alias"])))
+    serve_auth(site, found(session("api", alias="one")), does(lambda x: given.append(key_of(x).session["alias"])))
     site.path.fetch("/api/x")
-    value = session("api", alias="two")
+    site.pool.script = found(session("api", alias="two"))
     site.path.fetch("/api/x")
     assert (given, site.stored("tok")["alias"]) == (["one", "two"], "two")
 
@@ -367,8 +376,8 @@ def test_meta_data_that_a_later_hook_left_are_the_scripts_again_in_the_next_requ
 
     def script(payload: Json) -> Json:
         if payload["extra"]["Hook"] == "auth_check":
-            return found(session("api", meta_data={"who": "auth"}))(payload)
-        return returning({"who": "post"})(payload)
+            return applied(found(session("api", meta_data={"who": "auth"})), payload)
+        return applied(returning({"who": "post"}), payload)
 
     site.pool.script = script
     site.path.plan(site.hook("auth_check", keys=keys), site.hook("post", session=True), needs_body=True)
@@ -417,7 +426,7 @@ def test_a_script_that_is_not_the_identity_leaves_the_key_alone(site: Sessions) 
 def test_the_identity_of_the_script_goes_before_that_of_the_token(site: Sessions) -> None:
     keys: list[Any] = []
     token = does(lambda x: setattr(x, "key", site.entry("other")))
-    serve_auth(site, found(session("api")), token, PyStep(keep_identity), does(lambda x: keys.append(x.key.token)))
+    serve_auth(site, found(session("api")), token, PyStep(keep_identity), does(lambda x: keys.append(key_of(x).token)))
     assert site.path.fetch("/api/x").status == 200
     assert keys == [b"tok"]
 
@@ -428,7 +437,7 @@ def test_a_request_that_comes_back_from_a_loop_has_shown_its_key(site: Sessions)
     def script(payload: Json) -> Json:
         if payload["extra"]["Hook"] == "post" and payload["request"]["URL"] != "/api/landed":
             payload["request"]["URL"] = "tyk://self/api/landed"
-        return found(session("api"))(payload)
+        return applied(found(session("api")), payload)
 
     site.pool.script = script
     site.path.plan(site.hook("auth_check", keys=keys), site.hook("post"), needs_body=True)
@@ -444,10 +453,10 @@ def test_a_key_of_a_script_cannot_be_reached_by_a_token(site: Sessions) -> None:
 
 
 def test_the_keys_of_scripts_are_bounded(site: Sessions) -> None:
-    tokens = iter(range(1000))
-    serve_auth(site, lambda payload: found(session("api"), f"tok{next(tokens)}")(payload))
+    serve_auth(site, unchanged)
     with site.path.connect() as client:
-        for _ in range(120):
+        for number in range(120):
+            site.pool.script = found(session("api"), f"tok{number}")
             client.send(b"GET /api/x HTTP/1.1\r\nHost: g\r\n\r\n")
             assert client.read().status == 200
     assert (len(site.cache), site.cache.evicted) == (100, 20)
