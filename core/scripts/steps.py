@@ -16,6 +16,7 @@ from core.scripts.context import Api, Script, Worker
 from core.scripts.hooks import RequestHook
 from core.scripts.metadata import MetaData
 from core.scripts.places import Places
+from core.scripts.responses import ResponseHook
 from core.scripts.session_text import SessionTexts
 from core.scripts.virtual import Virtual, run_virtual
 from core.sessions import lifetime
@@ -91,21 +92,30 @@ class ScriptSteps:
         """The post hooks."""
         return self._hooks(spec, "post")
 
-    def needs_body(self, spec: PlanSpec) -> bool:
-        """Whether the request body must be there when the steps begin: hooks are given it."""
+    def response(self, spec: PlanSpec) -> list[Step]:
+        """The response hooks; they are response steps, and see what all other response steps have left."""
         found = spec.scripts
-        return found is not None and any(hook.kind != "response" for hook in found.hooks)
+        if found is None:
+            return []
+        api = self._api(spec, found)
+        steps: list[Step] = []
+        for hook in found.hooks:
+            if hook.kind == "response":
+                script = self._script(spec, hook.entry, "response", f"response:{hook.name}")
+                steps.append(WaitStep(ResponseHook(api, hook, script), whole_body=True))
+        return steps
 
     def _hooks(self, spec: PlanSpec, kind: str, keys: AuthKeys | None = None) -> list[Step]:
         found = spec.scripts
         if found is None:
             return []
         api = self._api(spec, found)
-        return [
-            WaitStep(RequestHook(api, hook, self._script(spec, hook.entry, "request", f"{kind}:{hook.name}"), keys))
-            for hook in found.hooks
-            if hook.kind == kind
-        ]
+        steps: list[Step] = []
+        for hook in found.hooks:
+            if hook.kind == kind:
+                script = self._script(spec, hook.entry, "request", f"{kind}:{hook.name}")
+                steps.append(WaitStep(RequestHook(api, hook, script, keys), whole_body=True))
+        return steps
 
     def _script(self, spec: PlanSpec, entry: int, mode: str, name: str) -> Script | None:
         program = None if spec.scripts is None else spec.scripts.program

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from accel.endpoints import Endpoint, EndpointMatcher
 from accel.headers import canonical
 from accel.http1 import PathStep, Step, WaitStep
 from core.access.rewrite import Loops
@@ -20,6 +21,7 @@ from core.scripts.context import Api, Returned, Worker
 from core.scripts.hooks import RequestHook
 from core.scripts.metadata import MetaData
 from core.scripts.places import Places
+from core.scripts.responses import ResponseHook
 from core.scripts.session_text import SessionTexts
 from core.scripts.virtual import Virtual, run_virtual
 from tests.support.datapath import DataPath
@@ -124,15 +126,24 @@ class HookSite:
         )
 
     def hook(self, kind: str, *, session: bool = False, problem: str = "", keys: AuthKeys | None = None) -> Step:
-        return WaitStep(RequestHook(self.api, HookSpec(kind, "mw", 0, session, problem), self.pool, keys))
+        return WaitStep(RequestHook(self.api, HookSpec(kind, "mw", 0, session, problem), self.pool, keys), whole_body=True)
 
-    def virtual(self, **more: Any) -> tuple[Virtual, Step]:
+    def response(self, problem: str = "") -> Step:
+        """A response hook."""
+        return WaitStep(ResponseHook(self.api, HookSpec("response", "mw", 0, False, problem), self.pool), whole_body=True)
+
+    def virtual(self, script: Script, *before: Step, response: Iterable[Step] = (), **more: Any) -> None:
+        """Serve a virtual endpoint at /v/{id}."""
+        self.pool.script = script
+        self.pool.calls.clear()
         described = VirtualSpec(**{"function": "v", "entry": 0, "use_session": False, "proxy_on_error": False, **more})
-        return Virtual(self.api, described, "/v/{id}", self.pool), PathStep("virtual", run_virtual)
+        entry = Endpoint("virtual", b"^/v/([^/]+)", data=Virtual(self.api, described, "/v/{id}", self.pool))
+        steps = [*before, PathStep("virtual", run_virtual)]
+        self.path.plan(*steps, matcher=EndpointMatcher([entry]), response=response)
 
     def serve(self, script: Script, *kinds: str, **more: Any) -> None:
         """Run these hooks, all with one script."""
         self.pool.script = script
         self.pool.calls.clear()
         steps = [self.hook(kind) for kind in kinds or ("pre",)]
-        self.path.plan(*steps, needs_body=True, **more)
+        self.path.plan(*steps, **more)

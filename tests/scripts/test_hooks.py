@@ -257,7 +257,7 @@ def test_without_a_runtime_requests_are_refused(
 ) -> None:
     site.api = site.made(spec(), "enable_jsvm is off")
     site.pool = None
-    site.path.plan(site.hook("pre"), needs_body=True)
+    site.path.plan(site.hook("pre"))
     answer = site.path.fetch("/api/disabled")
     assert (answer.status, json.loads(answer.body)) == (500, {"error": "middleware error"})
     assert not upstream.seen("/disabled")
@@ -265,7 +265,7 @@ def test_without_a_runtime_requests_are_refused(
 
 
 def test_a_hook_that_cannot_run_refuses_without_being_called(site: HookSite, caplog: pytest.LogCaptureFixture) -> None:
-    site.path.plan(site.hook("pre", problem="its name is empty"), needs_body=True)
+    site.path.plan(site.hook("pre", problem="its name is empty"))
     answer = site.path.fetch("/api/x")
     assert (answer.status, json.loads(answer.body)) == (500, FAILED)
     assert not site.pool.calls
@@ -300,7 +300,7 @@ def test_a_client_that_left_is_not_answered(site: HookSite, upstream: Upstream) 
             waiting.append(done)
 
     site.pool = Slow()
-    site.path.plan(site.hook("pre"), needs_body=True)
+    site.path.plan(site.hook("pre"))
     client = site.path.connect().send(get("/api/left"))
     while not waiting:
         pass

@@ -73,7 +73,7 @@ class Sessions(HookSite):
         """These hooks behind a step that has found a key."""
         self.pool.script = script
         hooks = [self.hook(kind, session=wants) for kind in kinds or ("post",)]
-        self.path.plan(does(lambda x: setattr(x, "key", entry)), *hooks, needs_body=True)
+        self.path.plan(does(lambda x: setattr(x, "key", entry)), *hooks)
 
 
 @pytest.fixture(scope="module")
@@ -177,7 +177,7 @@ def test_what_is_left_of_a_quota_is_as_of_now(site: Sessions) -> None:
         x.grant = Grant(entry, quota=quota)
 
     site.pool.script = unchanged
-    site.path.plan(does(grant), site.hook("post", session=True), needs_body=True)
+    site.path.plan(does(grant), site.hook("post", session=True))
     for used in (0, 4, 11):
         quota.used = used
         site.path.fetch("/api/x")
@@ -292,7 +292,7 @@ def test_a_store_that_fails_does_not_hold_up_the_request(site: Sessions, caplog:
 def serve_auth(site: Sessions, script: Script, *behind: Step, base: bool = True) -> AuthKeys:
     keys = site.keys(base=base)
     site.pool.script = script
-    site.path.plan(site.hook("auth_check", keys=keys), *behind, needs_body=True, grant_key=b"api")
+    site.path.plan(site.hook("auth_check", keys=keys), *behind, grant_key=b"api")
     return keys
 
 
@@ -380,7 +380,7 @@ def test_meta_data_that_a_later_hook_left_are_the_scripts_again_in_the_next_requ
         return applied(returning({"who": "post"}), payload)
 
     site.pool.script = script
-    site.path.plan(site.hook("auth_check", keys=keys), site.hook("post", session=True), needs_body=True)
+    site.path.plan(site.hook("auth_check", keys=keys), site.hook("post", session=True))
     for _ in range(2):
         assert site.path.fetch("/api/x").status == 200
     assert [call["session"]["meta_data"] for call in site.pool.calls] == [None, {"who": "auth"}] * 2
@@ -440,7 +440,7 @@ def test_a_request_that_comes_back_from_a_loop_has_shown_its_key(site: Sessions)
         return applied(found(session("api")), payload)
 
     site.pool.script = script
-    site.path.plan(site.hook("auth_check", keys=keys), site.hook("post"), needs_body=True)
+    site.path.plan(site.hook("auth_check", keys=keys), site.hook("post"))
     assert seen(site.path.fetch("/api/x"))["target"] == "/landed"
     assert [call["extra"]["Hook"] for call in site.pool.calls] == ["auth_check", "post", "post"]
 
