@@ -14,12 +14,12 @@ from core.scripts.headers import Spell
 from core.scripts.metadata import MetaData
 from core.scripts.places import Places
 from core.scripts.session_text import EMPTY, NULL, SessionTexts
-from jsvm_pool.program import Program
 
 log = logging.getLogger("preforge.scripts")
 
 LONGEST_REASON = 2000   # characters of an error that are logged
 
+BUSY_KINDS = frozenset(("busy", "closed"))
 BUSY = "Service temporarily unavailable."
 NOT_RUNNING = "JSVM isn't initialized, check your gateway settings"
 
@@ -35,20 +35,18 @@ class Returned(Protocol):
     def kind(self) -> str: ...
 
 
-class Pool(Protocol):
-    """Runs scripts on the threads of its contexts. See jsvm_pool."""
+class Script(Protocol):
+    """One function of an API's scripts that can be called: jsvm_pool.pool.Hook."""
 
-    def call(
-        self, program: Program, entry: int, mode: str, payload: bytes, owner: Any, done: Callable[[Returned], None], /
-    ) -> None: ...
+    def call(self, payload: bytes, done: Callable[[Returned], None], /) -> object:
+        """Run it. done: called once, on the loop."""
 
 
 class Worker:
     """What the hooks of all APIs of one worker share."""
 
-    def __init__(self, pool: Pool, loops: Loops, meta: MetaData, texts: SessionTexts) -> None:
+    def __init__(self, loops: Loops, meta: MetaData, texts: SessionTexts) -> None:
         """loops: the APIs that tyk:// leads to."""
-        self.pool = pool
         self.loops = loops
         self.meta = meta
         self.texts = texts
@@ -79,16 +77,13 @@ class Worker:
 
 @dataclass(frozen=True, slots=True)
 class Api:
-    """What the hooks of one API share. program: None if no script can run, problem says why; config: JSON of the object that
-    scripts are given; owner: whose calls these are, for the pool; listen_end: see addresses.listen_end; start: the listen
-    path, b"" if it has variables."""
+    """What the hooks of one API share. config: JSON of the object that scripts are given; listen_end: see
+    addresses.listen_end; start: the listen path, b"" if it has variables; problem: why no script can run."""
 
     worker: Worker
     api_id: str
     name: str
-    program: Program | None
     config: bytes
-    owner: Any
     places: Places
     listen_end: Callable[[bytes], int]
     start: bytes

@@ -44,19 +44,29 @@ def edit_request(x: Exchange, delete: Iterable[str], put: dict[str, str], spell:
         x.req.set(key, text)
 
 
-def response_fields(pairs: Pairs, spell: Spell, where: str) -> Fields:
+def edit_response(x: Exchange, delete: Iterable[str], put: Pairs, spell: Spell) -> None:
+    """Apply DeleteHeaders, then SetHeaders, to the response of an exchange. Raises ResultError, with nothing changed."""
+    fields = response_fields(put, spell, "Response.SetHeaders", _OWN)
+    for name in delete:
+        key = to_bytes(name)
+        if key.lower() not in _OWN:
+            x.res.remove(key)
+    for key in {key for key, _ in fields}:
+        x.res.remove(key)
+    for key, text in fields:
+        x.res.add(key, text)
+
+
+def response_fields(pairs: Pairs, spell: Spell, where: str, own: frozenset[bytes] = _OWN_RESPONSE) -> Fields:
     """The fields of a response that a script names. As in Go, line ends in values become spaces, and what is no name is
-    left out. where: the field of the result; raises ResultError for values with other control characters."""
+    left out, as are the gateway's own fields. where: the field of the result; raises ResultError for values with other
+    control characters."""
     found: Fields = []
     for name, value in pairs:
         key, text = to_bytes(name), _LINE_END.sub(b" ", to_bytes(value)).strip(b" \t")
         if _BAD_VALUE.search(text):
             raise ResultError("the value holds control characters", where + key_path(name))
-        if _NAME.fullmatch(key) and key.lower() not in _OWN_RESPONSE:
+        if _NAME.fullmatch(key) and key.lower() not in own:
             found.append((spell(key), text))
     return found
 
-
-def is_own(name: bytes) -> bool:
-    """Whether the gateway writes this field of responses itself."""
-    return name.lower() in _OWN_RESPONSE

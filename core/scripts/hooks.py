@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from accel.http1 import Exchange
 from core.scripts.answers import override
 from core.scripts.auth import AuthKeys
-from core.scripts.context import BUSY, NOT_RUNNING, Api, Returned, log
+from core.scripts.context import BUSY, BUSY_KINDS, NOT_RUNNING, Api, Returned, Script, log
 from core.scripts.edits import edit
 from core.scripts.payload import body_value, extra, hook_request, payload, url_text
 from core.sessions.model import SessionError
@@ -25,10 +25,11 @@ class RequestHook:
     """One hook of one API, for a WaitStep. The request goes on when its script has returned, or is refused: what a script
     cannot say means that the request must not pass."""
 
-    def __init__(self, api: Api, spec: HookSpec, auth: AuthKeys | None = None) -> None:
-        """auth: for auth_check, where the keys go that the script finds."""
+    def __init__(self, api: Api, spec: HookSpec, script: Script | None, auth: AuthKeys | None = None) -> None:
+        """script: None where it cannot run; auth: for auth_check, where the keys go that the script finds."""
         self._api = api
         self._spec = spec
+        self._script = script
         self._what = f"{spec.kind} hook {spec.name}"
         self._auth = auth
         self._session = spec.require_session and spec.kind in ("post", "post_key_auth")
@@ -36,7 +37,7 @@ class RequestHook:
 
     def __call__(self, x: Exchange) -> bool:
         api = self._api
-        if api.program is None:
+        if self._script is None:
             self._refuse(x, api.problem or NOT_RUNNING, DISABLED)
             return False
         if self._spec.problem:
@@ -54,7 +55,7 @@ class RequestHook:
             if x.waits(serial):
                 self._returned(x, serial, url, returned)
 
-        api.worker.pool.call(api.program, self._spec.entry, "request", text, api.owner, done)
+        self._script.call(text, done)
         return True
 
     def _returned(self, x: Exchange, serial: int, url: str, returned: Returned) -> None:
@@ -101,11 +102,11 @@ class RequestHook:
         x.resume(serial)
 
     def _failed(self, x: Exchange, returned: Returned) -> None:
-        if returned.kind == "busy":
+        if returned.kind in BUSY_KINDS:
             self._api.refused(self._what, returned.error)
             x.fail(503, BUSY)
-            return
-        self._refuse(x, returned.error or NOT_RUNNING, DISABLED if returned.kind == "disabled" else FAILED)
+        else:
+            self._refuse(x, returned.error)
 
     def _refuse(self, x: Exchange, why: str, message: str = FAILED) -> None:
         self._api.refused(self._what, why)

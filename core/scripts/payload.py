@@ -27,7 +27,8 @@ _FORM = b"application/x-www-form-urlencoded"
 
 def url_text(x: Exchange) -> str:
     """Path, with the listen path, and query as scripts see them."""
-    return (x.path + b"?" + x.query if x.query else x.path).decode("utf-8", "replace")
+    query = x.full_query
+    return (x.full_path + b"?" + query if query else x.full_path).decode("utf-8", "replace")
 
 
 def extra(x: Exchange, api_id: str, api_name: str, hook: str, place: Place) -> dict[str, Any]:
@@ -54,7 +55,7 @@ def hook_request(x: Exchange, url: str, body: Any) -> dict[str, Any]:
         "DeleteHeaders": [],
         "Body": body,
         "URL": url,
-        "Params": texts(parse(x.query)),
+        "Params": texts(parse(x.full_query)),
         "AddParams": {},
         "ExtendedParams": {},
         "DeleteParams": [],

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import unquote_to_bytes
 
 from accel.endpoints import Pattern
 from accel.http1 import Exchange
 from core.apidef.endpoints import EndpointSpec
 from core.apidef.specs import PlanSpec
+from core.scripts.addresses import listen_end
 
 MOST = 1024     # paths whose result is kept
 
@@ -22,7 +24,8 @@ class Places:
     a request meets; extra.PathParams the values of {variables} in the listen path and in that entry's path."""
 
     def __init__(self, spec: PlanSpec) -> None:
-        self._listen = _variables(spec.listen_path) if "{" in spec.listen_path else None
+        self._listen = _variables(spec.listen_path)
+        self._listen_end = listen_end(spec.route)
         found: dict[tuple[str, str], EndpointSpec] = {}
         for entry in spec.endpoints:
             found.setdefault((entry.path, entry.method), entry)
@@ -32,35 +35,36 @@ class Places:
         ]
         self._known: dict[tuple[bytes, bytes, int], Place] = {}
 
-    def find(self, x: Exchange) -> Place:
-        """The place of a request; not to be changed."""
+    def find(self, x: Exchange, *, answered: bool = False) -> Place:
+        """The place of a request; not to be changed. answered: there is a response, and the path may be the upstream's."""
         if not self._entries and self._listen is None:
             return _NOTHING
-        key = x.method, x.path, x.route_end
+        path = x.full_path
+        end = self._listen_end(unquote_to_bytes(path)) if answered else x.route_end
+        key = x.method, path, end
         known = self._known.get(key)
         if known is None:
             if len(self._known) >= MOST:
                 self._known.clear()
-            known = self._known[key] = self._look(x)
+            known = self._known[key] = self._look(x.method, unquote_to_bytes(path), end)
         return known
 
     def of(self, x: Exchange, path: str) -> Place:
         """The same where the entry is known."""
-        decoded = x.decoded_path
-        return path, {**_values(self._listen, decoded[: x.route_end]), **_values(_variables(path), _behind(decoded, x))}
+        decoded, end = x.decoded_path, x.route_end
+        return path, {**_values(self._listen, decoded[:end]), **_values(_variables(path), _behind(decoded, end))}
 
-    def _look(self, x: Exchange) -> Place:
-        decoded = x.decoded_path
-        found = _values(self._listen, decoded[: x.route_end])
-        rest = _behind(decoded, x)
-        for method, pattern, path, variables in self._entries:
-            if (not method or method == x.method) and pattern.search(rest):
+    def _look(self, method: bytes, decoded: bytes, end: int) -> Place:
+        found = _values(self._listen, decoded[:end])
+        rest = _behind(decoded, end)
+        for wanted, pattern, path, variables in self._entries:
+            if (not wanted or wanted == method) and pattern.search(rest):
                 return path, {**found, **_values(variables, rest)}
         return "", found
 
 
-def _behind(decoded: bytes, x: Exchange) -> bytes:
-    rest = decoded[x.route_end :]
+def _behind(decoded: bytes, end: int) -> bytes:
+    rest = decoded[end:]
     return rest if rest.startswith(b"/") else b"/" + rest
 
 

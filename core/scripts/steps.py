@@ -12,29 +12,36 @@ from core.access.rewrite import Loops
 from core.apidef.specs import PlanSpec
 from core.scripts.addresses import listen_end
 from core.scripts.auth import AuthKeys, keep_identity
-from core.scripts.context import Api, Pool, Worker
+from core.scripts.context import Api, Script, Worker
 from core.scripts.hooks import RequestHook
 from core.scripts.metadata import MetaData
 from core.scripts.places import Places
+from core.scripts.responses import ResponseHook
 from core.scripts.session_text import SessionTexts
 from core.scripts.virtual import Virtual, run_virtual
 from core.sessions import lifetime
 from core.sessions.model import SessionData
+from jsvm_pool.program import Program
 
 if TYPE_CHECKING:
     from core.apidef.scripts import ScriptSpec, VirtualSpec
     from core.services import Services
 
 
+MakeScript = Callable[[PlanSpec, Program, int, str, str], Script]
+"""Called with the API, the program, the index of the entry, the mode ("request", "response", "virtual") and a name for logs
+and metrics, such as "pre:mw"."""
+
+
 class ScriptSteps:
     """Makes the steps that run the scripts of one worker's APIs."""
 
-    def __init__(self, services: Services, pool: Pool, loops: Loops, owner: Callable[[PlanSpec], Any]) -> None:
-        """loops: the APIs that tyk:// leads to; owner: whose calls those of an API are, for the pool."""
+    def __init__(self, services: Services, make: MakeScript, loops: Loops) -> None:
+        """make: makes what calls a function of a program; loops: the APIs that tyk:// leads to."""
         self._services = services
-        self._owner = owner
+        self._make = make
         texts = SessionTexts()
-        self._worker = Worker(pool, loops, MetaData(services.keyspace, texts), texts)
+        self._worker = Worker(loops, MetaData(services.keyspace, texts), texts)
         self._config: Any = None
         self._apis: dict[int, tuple[PlanSpec, Api]] = {}    # id of a spec -> it, and what its hooks share
 
@@ -51,18 +58,17 @@ class ScriptSteps:
 
     def auth(self, spec: PlanSpec) -> list[Step]:
         """The auth hook; it goes before the steps that ask for tokens."""
-        found = self._scripts(spec)
+        found = spec.scripts
         if found is None:
             return []
         worker, services = self._worker, self._services
         base = found.gives_identity
         keys = AuthKeys(worker, services.keyspace, services.cache, spec.api_id, self._lifetime, base=base)
-        hooks = [hook for hook in found.hooks if hook.kind == "auth_check"]
-        return [WaitStep(RequestHook(self._api(spec, found), hook, keys)) for hook in hooks]
+        return self._hooks(spec, "auth_check", keys)
 
     def identity(self, spec: PlanSpec) -> list[Step]:
         """Behind the steps that ask for tokens, if the API has both: the auth hook's key is the client's."""
-        found = self._scripts(spec)
+        found = spec.scripts
         if found is None or not found.gives_identity or not any(hook.kind == "auth_check" for hook in found.hooks):
             return []
         return [PyStep(keep_identity)]
@@ -77,28 +83,43 @@ class ScriptSteps:
 
     def virtual_data(self, spec: PlanSpec, path: str, data: VirtualSpec) -> Virtual | None:
         """What the data of an entry of `virtual` are at run time, None where the API has no scripts."""
-        found = self._scripts(spec)
-        return None if found is None else Virtual(self._api(spec, found), data, path)
+        script = self._script(spec, data.entry, "virtual", f"virtual:{data.function}")
+        if spec.scripts is None or script is None:
+            return None
+        return Virtual(self._api(spec, spec.scripts), data, path, script)
 
     def post(self, spec: PlanSpec) -> list[Step]:
         """The post hooks."""
         return self._hooks(spec, "post")
 
-    def needs_body(self, spec: PlanSpec) -> bool:
-        """Whether the request body must be there when the steps begin: hooks are given it."""
-        found = self._scripts(spec)
-        return found is not None and any(hook.kind != "response" for hook in found.hooks)
-
-    def _hooks(self, spec: PlanSpec, kind: str) -> list[Step]:
-        found = self._scripts(spec)
+    def response(self, spec: PlanSpec) -> list[Step]:
+        """The response hooks; they are response steps, and see what all other response steps have left."""
+        found = spec.scripts
         if found is None:
             return []
-        hooks = [hook for hook in found.hooks if hook.kind == kind]
-        return [WaitStep(RequestHook(self._api(spec, found), hook)) for hook in hooks]
+        api = self._api(spec, found)
+        steps: list[Step] = []
+        for hook in found.hooks:
+            if hook.kind == "response":
+                script = self._script(spec, hook.entry, "response", f"response:{hook.name}")
+                steps.append(WaitStep(ResponseHook(api, hook, script), whole_body=True))
+        return steps
 
-    @staticmethod
-    def _scripts(spec: PlanSpec) -> ScriptSpec | None:
-        return spec.scripts
+    def _hooks(self, spec: PlanSpec, kind: str, keys: AuthKeys | None = None) -> list[Step]:
+        found = spec.scripts
+        if found is None:
+            return []
+        api = self._api(spec, found)
+        steps: list[Step] = []
+        for hook in found.hooks:
+            if hook.kind == kind:
+                script = self._script(spec, hook.entry, "request", f"{kind}:{hook.name}")
+                steps.append(WaitStep(RequestHook(api, hook, script, keys), whole_body=True))
+        return steps
+
+    def _script(self, spec: PlanSpec, entry: int, mode: str, name: str) -> Script | None:
+        program = None if spec.scripts is None else spec.scripts.program
+        return None if program is None else self._make(spec, program, entry, mode, name)
 
     def _api(self, spec: PlanSpec, found: ScriptSpec) -> Api:
         """What the hooks of one version of an API share; made once for each configuration."""
@@ -110,9 +131,7 @@ class ScriptSteps:
             self._worker,
             spec.api_id,
             spec.name,
-            found.program,
             found.config,
-            self._owner(spec),
             Places(spec),
             listen_end(spec.route),
             b"" if spec.route.pattern is not None else spec.route.literal_prefix.encode(),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from accel.http1 import Exchange
 from core.scripts.answers import check_status, forced
-from core.scripts.context import BUSY, NOT_RUNNING, Api, Returned, log
+from core.scripts.context import BUSY, BUSY_KINDS, Api, Returned, Script, log
 from core.scripts.headers import response_fields
 from core.scripts.payload import extra, payload, virtual_request
 from jsvm_pool.results import ResultError, VirtualResult, decode_virtual
@@ -22,18 +22,17 @@ class Virtual:
 
     reads_body = True       # see PathStep
 
-    def __init__(self, api: Api, spec: VirtualSpec, path: str) -> None:
+    def __init__(self, api: Api, spec: VirtualSpec, path: str, script: Script) -> None:
         """path: of the entry, as configured."""
         self._api = api
         self._spec = spec
+        self._script = script
         self._path = path
         self._what = f"virtual endpoint {spec.function} of {path}"
 
     def run(self, x: Exchange) -> bool:
         """Start the script; what a PathStep calls."""
         api = self._api
-        if api.program is None:
-            return False        # as without scripts
         if self._spec.problem:
             self._failed(x, self._spec.problem)
             return False
@@ -45,16 +44,16 @@ class Virtual:
             if x.waits(serial):
                 self._returned(x, serial, returned)
 
-        api.worker.pool.call(api.program, self._spec.entry, "virtual", text, api.owner, done)
+        self._script.call(text, done)
         return True
 
     def _returned(self, x: Exchange, serial: int, returned: Returned) -> None:
         if returned.kind != "ok" or returned.text is None:
-            if returned.kind == "busy" and not self._spec.proxy_on_error:
+            if returned.kind in BUSY_KINDS and not self._spec.proxy_on_error:
                 self._api.refused(self._what, returned.error)
                 x.fail(503, BUSY)
             else:
-                self._failed(x, returned.error or NOT_RUNNING)
+                self._failed(x, returned.error)
             x.resume(serial)
             return
         try:

@@ -1,13 +1,14 @@
-"""Hooks on a data path of their own, with a pool that runs Python functions where a real one runs scripts."""
+"""Hooks on a data path of their own, with Python functions in the place of scripts."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from accel.endpoints import Endpoint, EndpointMatcher
 from accel.headers import canonical
 from accel.http1 import PathStep, Step, WaitStep
 from core.access.rewrite import Loops
@@ -20,13 +21,12 @@ from core.scripts.context import Api, Returned, Worker
 from core.scripts.hooks import RequestHook
 from core.scripts.metadata import MetaData
 from core.scripts.places import Places
+from core.scripts.responses import ResponseHook
 from core.scripts.session_text import SessionTexts
 from core.scripts.virtual import Virtual, run_virtual
-from jsvm_pool.program import Program
 from tests.support.datapath import DataPath
 
 CONFIG = {"APIID": "api", "OrgID": "org", "config_data": {"colour": "red"}}
-PROGRAM = Program((), ("mw",))
 Json = dict[str, Any]
 Script = Callable[[Json], Any]
 """Called with the payload; returns what the script returns, or a Result."""
@@ -41,22 +41,17 @@ class Result:
     kind: str = "ok"
 
 
-class ScriptPool:
+class FakeScript:
     """Runs `script` for every call, on the loop, after the call has returned."""
 
     def __init__(self) -> None:
         self.script: Script = unchanged
         self.calls: list[Json] = []
-        self.modes: list[str] = []
         self.at_once = False
 
-    def call(
-        self, program: Program, entry: int, mode: str, payload: bytes, owner: Any, done: Callable[[Returned], None], /
-    ) -> None:
-        assert (program, owner) == (PROGRAM, "api")
+    def call(self, payload: bytes, done: Callable[[Returned], None], /) -> None:
         given = json.loads(payload)
         self.calls.append(json.loads(payload))
-        self.modes.append(mode)
         result = self.script(given)
         if isinstance(result, str):
             result = result.encode()
@@ -111,20 +106,18 @@ class HookSite:
 
     def __init__(self, path: DataPath, keyspace: Any = None) -> None:
         self.path = path
-        self.pool = ScriptPool()
+        self.pool: Any = FakeScript()
         self.loops = Loops()
         texts = SessionTexts()
-        self.worker = Worker(self.pool, self.loops, MetaData(keyspace, texts), texts)
+        self.worker = Worker(self.loops, MetaData(keyspace, texts), texts)
         self.api = self.made(spec())
 
-    def made(self, described: PlanSpec, program: Program | None = PROGRAM, problem: str = "") -> Api:
+    def made(self, described: PlanSpec, problem: str = "") -> Api:
         return Api(
             self.worker,
             described.api_id,
             described.name,
-            program,
             json.dumps(CONFIG).encode(),
-            "api",
             Places(described),
             listen_end(described.route),
             described.listen_path.encode(),
@@ -132,18 +125,25 @@ class HookSite:
             problem,
         )
 
-    def hook(
-        self, kind: str, *, session: bool = False, problem: str = "", keys: AuthKeys | None = None, api: Api | None = None
-    ) -> Step:
-        return WaitStep(RequestHook(api or self.api, HookSpec(kind, "mw", 0, session, problem), keys))
+    def hook(self, kind: str, *, session: bool = False, problem: str = "", keys: AuthKeys | None = None) -> Step:
+        return WaitStep(RequestHook(self.api, HookSpec(kind, "mw", 0, session, problem), self.pool, keys), whole_body=True)
 
-    def virtual(self, **more: Any) -> tuple[Virtual, Step]:
+    def response(self, problem: str = "") -> Step:
+        """A response hook."""
+        return WaitStep(ResponseHook(self.api, HookSpec("response", "mw", 0, False, problem), self.pool), whole_body=True)
+
+    def virtual(self, script: Script, *before: Step, response: Iterable[Step] = (), **more: Any) -> None:
+        """Serve a virtual endpoint at /v/{id}."""
+        self.pool.script = script
+        self.pool.calls.clear()
         described = VirtualSpec(**{"function": "v", "entry": 0, "use_session": False, "proxy_on_error": False, **more})
-        return Virtual(self.api, described, "/v/{id}"), PathStep("virtual", run_virtual)
+        entry = Endpoint("virtual", b"^/v/([^/]+)", data=Virtual(self.api, described, "/v/{id}", self.pool))
+        steps = [*before, PathStep("virtual", run_virtual)]
+        self.path.plan(*steps, matcher=EndpointMatcher([entry]), response=response)
 
     def serve(self, script: Script, *kinds: str, **more: Any) -> None:
         """Run these hooks, all with one script."""
         self.pool.script = script
         self.pool.calls.clear()
         steps = [self.hook(kind) for kind in kinds or ("pre",)]
-        self.path.plan(*steps, needs_body=True, **more)
+        self.path.plan(*steps, **more)

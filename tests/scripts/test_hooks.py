@@ -68,7 +68,6 @@ def test_a_hook_is_given_all_fields(site: HookSite) -> None:
     assert untouched == [{}, [], {}, {}, []]
     assert (request["IgnoreBody"], request["Method"], request["Scheme"]) == (False, "POST", "http")
     assert given["config"] == CONFIG
-    assert site.pool.modes == ["request"]
 
 
 def test_a_pre_hook_is_given_an_empty_session_with_every_field(site: HookSite) -> None:
@@ -245,26 +244,28 @@ def test_a_script_that_fails_refuses_the_request(
     assert reason in caplog.text
 
 
-def test_a_full_pool_is_said_to_be_busy(site: HookSite, upstream: Upstream) -> None:
-    site.serve(lambda payload: Result(kind="busy", error="500 calls wait"))
+@pytest.mark.parametrize("kind", ["busy", "closed"])
+def test_a_full_pool_is_said_to_be_busy(site: HookSite, upstream: Upstream, kind: str) -> None:
+    site.serve(lambda payload: Result(kind=kind, error="500 calls wait"))
     answer = site.path.fetch("/api/busy")
     assert (answer.status, json.loads(answer.body)) == (503, {"error": "Service temporarily unavailable."})
     assert not upstream.seen("/busy")
 
 
-@pytest.mark.parametrize("at", ["program", "pool"])
-def test_without_a_runtime_requests_are_refused(site: HookSite, upstream: Upstream, at: str) -> None:
-    if at == "program":
-        site.api = site.made(spec(), None, "enable_jsvm is off")
-    site.serve(lambda payload: Result(kind="disabled"))
+def test_without_a_runtime_requests_are_refused(
+    site: HookSite, upstream: Upstream, caplog: pytest.LogCaptureFixture
+) -> None:
+    site.api = site.made(spec(), "enable_jsvm is off")
+    site.pool = None
+    site.path.plan(site.hook("pre"))
     answer = site.path.fetch("/api/disabled")
     assert (answer.status, json.loads(answer.body)) == (500, {"error": "middleware error"})
     assert not upstream.seen("/disabled")
-    assert bool(site.pool.calls) is (at == "pool")
+    assert "enable_jsvm is off" in caplog.text
 
 
 def test_a_hook_that_cannot_run_refuses_without_being_called(site: HookSite, caplog: pytest.LogCaptureFixture) -> None:
-    site.path.plan(site.hook("pre", problem="its name is empty"), needs_body=True)
+    site.path.plan(site.hook("pre", problem="its name is empty"))
     answer = site.path.fetch("/api/x")
     assert (answer.status, json.loads(answer.body)) == (500, FAILED)
     assert not site.pool.calls
@@ -295,11 +296,11 @@ def test_a_client_that_left_is_not_answered(site: HookSite, upstream: Upstream) 
     waiting: list[Any] = []
 
     class Slow:
-        def call(self, program: Any, entry: int, mode: str, payload: bytes, owner: Any, done: Any, /) -> None:
+        def call(self, payload: bytes, done: Any, /) -> None:
             waiting.append(done)
 
-    site.worker.pool = Slow()
-    site.serve(unchanged)
+    site.pool = Slow()
+    site.path.plan(site.hook("pre"))
     client = site.path.connect().send(get("/api/left"))
     while not waiting:
         pass
