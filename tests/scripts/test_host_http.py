@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from core.scripts.host import HostError
 from tests.scripts.host_support import TLS, Host, config, said, with_host
@@ -40,7 +42,8 @@ def made(tmp_path: Path, request: Any, options: Json | None = None, **jsvm: Any)
 def test_a_request_is_not_what_the_script_says(tmp_path: Path, server: Upstream) -> None:
     request = {
         "METHOD": "Put", "body": "Grüße", "domain": server.url, "resource": "/a%2F%2Fb?x=1&y=a%20b", "unknown": [1],
-        "headers": {"x-certificateOuid": "1", "X-Two": "2", "host": "evil", "Content-Length": "1", "Transfer-Encoding": "chunked"}, 
+        "headers": {"x-certificateOuid": "1", "X-Two": "2", "host": "evil", "Content-Length": "1",
+                    "Transfer-Encoding": "chunked"},
     }  # fmt: skip
     found = made(tmp_path, request)
     seen = server.requests[0]
@@ -298,3 +301,26 @@ def test_a_reload_changes_nothing(tmp_path: Path, server: Upstream) -> None:
         return found
 
     assert with_host(use, config(tmp_path)) == [True, False, False]
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+_NAMES = ("Method", "Domain", "Resource", "Body", "Headers", "FormData", "Timeout", "url", "method", "headers", "body",
+          "timeout", "redirect", "requests", "relative_url")  # fmt: skip
+_OBJECT = st.dictionaries(st.sampled_from(_NAMES), st.text() | _JSON | st.just("http://192.0.2.1/"), max_size=6)
+
+
+@given(st.lists(_OBJECT.map(json.dumps) | _JSON.map(json.dumps) | st.text(), min_size=20, max_size=20))
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+def test_an_input_ends_in_neither_an_answer_nor_an_error(tmp_path: Path, texts: list[str]) -> None:
+    async def use(host: Host) -> None:
+        for text in texts:
+            for name in (MAKE, "TykBatchRequest"):
+                assert isinstance(await host.call(name, text), str | None)
+            with pytest.raises(HostError):
+                await host.call("TykFetch", text)
+
+    with_host(use, config(tmp_path, blocked_networks=("0.0.0.0/0", "::/0")))

@@ -144,8 +144,13 @@ def test_a_value_that_is_no_count_is_counted(run: Run, server: Valkey) -> None:
 
 
 CALLS = [
-    ("Get", ("k",)), ("Set", ("k", "v", "0")), ("SetNX", ("k", "v", "0")), ("Del", ("k",)), ("TTL", ("k",)), ("Incr", ("k", "0"))
-]  # fmt: skip
+    ("Get", ("k",)),
+    ("Set", ("k", "v", "0")),
+    ("SetNX", ("k", "v", "0")),
+    ("Del", ("k",)),
+    ("TTL", ("k",)),
+    ("Incr", ("k", "0")),
+]
 
 
 @pytest.mark.parametrize(("name", "args"), CALLS)
