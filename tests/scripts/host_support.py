@@ -40,10 +40,8 @@ def config(directory: Path, options: Json | None = None, **jsvm: Any) -> Config:
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / "tyk.conf"
     base = {"secret": "s", "listen_port": 8080, "app_path": str(directory)}
-    path.write_text(json.dumps({**base, **(options or {})}))
-    found = load(str(path), {}).config
-    ours = {**found.preforge.__getstate__(), "jsvm": Config({**JSVM, **jsvm})}
-    return Config({**found.__getstate__(), "preforge": Config(ours)})
+    path.write_text(json.dumps({**base, "preforge": {"jsvm": {**JSVM, **jsvm}}, **(options or {})}))
+    return load(str(path), {}).config
 
 
 class Host:
