@@ -46,9 +46,9 @@ class Url:
     def effective_port(self) -> int:
         return _PORTS[self.scheme] if self.port is None else self.port
 
-    def text(self, *, user: bool = False) -> str:
-        """The URL; user: with its credentials."""
-        return f"{self.scheme}://{f'{self.user}@' if user and self.user else ''}{self.authority}{self.target}"
+    def text(self) -> str:
+        """The URL without its credentials."""
+        return f"{self.scheme}://{self.authority}{self.target}"
 
     def authorization(self) -> str:
         """The value of the Authorization header that the credentials stand for, "" without any."""

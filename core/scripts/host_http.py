@@ -112,7 +112,6 @@ class ScriptHttp:
         self._proxies = Proxies(os.environ if environ is None else environ)
         self._clients: dict[bool, Client] = {}      # by whether they use proxies
         self._contexts: dict[TransportSpec, ssl.SSLContext] = {}
-        self._tell_of_proxies()
 
     @property
     def blocked(self) -> int:
@@ -127,11 +126,11 @@ class ScriptHttp:
         self.gate.configure(settings.most_requests)
         for proxied, client in self._clients.items():
             client.configure(self._client_settings(proxied))
-        if news:
+        if news and True in self._clients:
             self._tell_of_proxies()
 
     def _tell_of_proxies(self) -> None:
-        if self._proxies and self._settings.blocked:
+        if self._settings.blocked:
             log.warning(
                 "requests of scripts go through the proxies of the environment: %s stops addresses only there, names are"
                 " looked up by the proxy", OPTION
@@ -312,6 +311,8 @@ class ScriptHttp:
         found = self._clients.get(proxied)
         if found is None:
             found = self._clients[proxied] = Client(self._client_settings(proxied))
+            if proxied:
+                self._tell_of_proxies()
         return found
 
     def _client_settings(self, proxied: bool) -> Any:

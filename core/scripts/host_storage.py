@@ -19,14 +19,15 @@ MOST_VALUE = 65536
 MOST_TTL = 100 * 366 * 86400    # the store refuses very large numbers
 SECONDS = 2.0                   # of one operation
 
-# KEYS: the counter. ARGV: its seconds, 0 for ever. They begin with the counter, not with every step.
+# KEYS: the counter. ARGV: its seconds, 0 for ever. They begin with the counter, not with every step. Read
+# again, since numbers of a script lose their last digits beyond 2**53.
 _INCREMENT = Script(
     """
 local count = redis.call('INCR', KEYS[1])
 if count == 1 and tonumber(ARGV[1]) > 0 then
   redis.call('EXPIRE', KEYS[1], ARGV[1])
 end
-return count
+return redis.call('GET', KEYS[1])
 """
 )
 
@@ -62,7 +63,8 @@ class ScriptStorage:
     async def increment(self, key: str, ttl: str, caller: Caller) -> str:
         """The new count; digits, as it may be more than a number of a script can hold."""
         seconds = _seconds(ttl)
-        return str(await self._bounded(caller, "TykStorageIncr", self._store.script(_INCREMENT, [_key(key)], [seconds])))
+        asked = self._store.script(_INCREMENT, [_key(key)], [seconds])
+        return to_text(await self._bounded(caller, "TykStorageIncr", asked))
 
     async def _ask(self, caller: Caller, name: str, *command: Any) -> Any:
         return await self._bounded(caller, name, self._store.call(*command))

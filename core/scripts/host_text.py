@@ -31,7 +31,7 @@ def to_text(raw: bytes) -> str:
 
 def readable(text: str) -> str:
     """A text with U+FFFD for each byte that is no UTF-8, as Go writes it into JSON."""
-    return _LONE.sub("\ufffd", text)
+    return text if text.isascii() else _LONE.sub("\ufffd", text)
 
 
 def dumps(value: Any) -> str:

@@ -13,19 +13,19 @@ PROXY = "http://proxy.example:3128"
 
 def chosen(url: str, **environ: str) -> str | None:
     found = Proxies(environ).get(parse(url))
-    return None if found is None else found.text(user=True)
+    return None if found is None else f"{found.user}|{found.text()}"
 
 
 @pytest.mark.parametrize(
     ("url", "environ", "proxy"),
     [
         ("http://h/", {}, None),
-        ("http://h/", {"HTTP_PROXY": PROXY}, f"{PROXY}/"),
-        ("http://h/", {"http_proxy": PROXY}, f"{PROXY}/"),
-        ("http://h/", {"HTTP_PROXY": "proxy.example:3128"}, f"{PROXY}/"),
-        ("http://h/", {"HTTP_PROXY": PROXY, "http_proxy": "http://other"}, f"{PROXY}/"),
+        ("http://h/", {"HTTP_PROXY": PROXY}, f"|{PROXY}/"),
+        ("http://h/", {"http_proxy": PROXY}, f"|{PROXY}/"),
+        ("http://h/", {"HTTP_PROXY": "proxy.example:3128"}, f"|{PROXY}/"),
+        ("http://h/", {"HTTP_PROXY": PROXY, "http_proxy": "http://other"}, f"|{PROXY}/"),
         ("http://h/", {"HTTPS_PROXY": PROXY}, None),
-        ("https://h/", {"HTTPS_PROXY": "https://u:p@s.example"}, "https://u:p@s.example/"),
+        ("https://h/", {"HTTPS_PROXY": "https://u:p@s.example"}, "u:p|https://s.example/"),
         ("https://h/", {"HTTP_PROXY": PROXY}, None),
         ("http://localhost/", {"HTTP_PROXY": PROXY}, None),
         ("http://127.0.0.1:99/", {"HTTP_PROXY": PROXY}, None),
