@@ -22,6 +22,7 @@ from core.findings import Severity
 FOLDERS = ("pre", "auth", "post_auth", "post")
 MAX_SCRIPT_BYTES = 4 * 1024 * 1024
 MAX_MODULES = 500
+MAX_WARNINGS = 100
 
 
 # (path, hex SHA-256 of the file's bytes) -> why the file must not be used, "" when it may be
@@ -114,7 +115,7 @@ def discover(middleware_path: str, conf_dir: str) -> dict[str, dict[str, tuple[s
         found = {}
         for folder in FOLDERS:
             place = posixpath.join(root, api_id, folder)
-            scripts = [posixpath.join(place, name) for name in _names(place) if name.endswith(".js")]
+            scripts = [posixpath.join(place, name) for name in _names(place) if name.endswith(".js") and name[0] != "."]
             if scripts:
                 found[folder] = tuple(scripts)
         if found:
@@ -196,14 +197,16 @@ class _Gathering:
     def all(self, named: Iterable[str], found: Mapping[str, tuple[str, ...]]) -> ScriptSet:
         files: dict[str, ScriptFile] = {}
         paths = {path: locate(path, self._limits.conf_dir) for path in named}
-        kept: dict[str, tuple[str, ...]] = {}
-        for folder, scripts in found.items():
-            kept[folder] = scripts[: self._limits.max_modules]
-            if len(scripts) > len(kept[folder]):
-                message = f"the folder holds {len(scripts)} scripts, at most {self._limits.max_modules} are read"
-                self._remark("error", str(Path(scripts[0]).parent), message)
-            paths.update((path, path) for path in kept[folder])
         by_place: dict[str, ScriptFile] = {}
+        kept: dict[str, tuple[str, ...]] = {}
+        most = self._limits.max_modules
+        for folder, scripts in found.items():
+            # One too many stays, as a script that cannot be read: what it would have refused must not pass.
+            kept[folder] = scripts[: most + 1]
+            paths.update((path, path) for path in kept[folder])
+            for path in kept[folder][most:]:
+                problem = f"{posixpath.dirname(path)} holds {len(scripts)} scripts, at most preforge.jsvm.max_modules, {most}"
+                by_place[path] = ScriptFile(path, problem=f"{problem}, are read")
         for path, place in paths.items():
             if place not in by_place:
                 by_place[place] = self._script(path, place)
@@ -286,7 +289,9 @@ class _Gathering:
         return file if known == file.requires else replace(file, requires=known)
 
     def _remark(self, severity: Severity, script: str, message: str) -> None:
-        self._remarks[Remark(severity, script, message)] = None
+        """Note something. Packages may warn of much that is never reached, so that warnings are bounded."""
+        if severity == "error" or len(self._remarks) < MAX_WARNINGS:
+            self._remarks[Remark(severity, script, message)] = None
 
 
 def _unchecked(_path: str, _digest: str) -> str:
