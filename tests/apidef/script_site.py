@@ -98,7 +98,7 @@ def said(findings: list[Finding], severity: str = "error") -> list[tuple[str, st
     return [(one.file, one.path, one.message) for one in findings if one.severity == severity]
 
 
-def only(findings: list[Finding], path: str, text: str, severity: str = "error") -> None:
+def check_only(findings: list[Finding], path: str, text: str, severity: str = "error") -> None:
     """Assert that exactly one finding of the severity was made, about this field and with this text."""
     found = said(findings, severity)
     assert len(found) == 1, found

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from core.apidef.modules import EscapeError, Folder, ResolveError, module_syntax, specifiers
 from jsvm_pool.program import Module
-from tests.apidef.script_site import ScriptSite, hook, only, said
+from tests.apidef.script_site import ScriptSite, check_only, hook, said
 
 FILES = {
     "u.js": "",
@@ -253,7 +253,7 @@ def test_module_syntax_of_a_module_is_reported(scripted: ScriptSite) -> None:
     scripted.file("m.js", "var mw = require('./a')")
     scripted.file("a.js", "export const a = 1")
     scripted.api(custom_middleware={"pre": [hook("mw", "m.js")]})
-    only(scripted.load(), "$.custom_middleware.pre[0].path", "a.js: line 1 is ES module syntax: CommonJS is expected")
+    check_only(scripted.load(), "$.custom_middleware.pre[0].path", "a.js: line 1 is ES module syntax: CommonJS is expected")
 
 
 def test_number_and_size_of_modules_are_bounded(scripted: ScriptSite) -> None:
@@ -277,7 +277,7 @@ def test_number_and_size_of_modules_are_bounded(scripted: ScriptSite) -> None:
 def test_inline_code_has_no_modules_and_says_so(scripted: ScriptSite) -> None:
     scripted.file("a.js")
     scripted.api(custom_middleware={"pre": [hook("mw", code="dmFyIG13ID0gcmVxdWlyZSgiLi9hIik=")]})
-    only(scripted.load(), "$.custom_middleware.pre[0].code", "require('./a') throws", "warning")
+    check_only(scripted.load(), "$.custom_middleware.pre[0].code", "require('./a') throws", "warning")
     assert scripted.scripts().program.requires == ()  # type: ignore[union-attr]
 
 

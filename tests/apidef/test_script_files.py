@@ -14,7 +14,7 @@ from core.apidef import Snapshot, script_files
 from core.apidef.files import read_regular
 from core.apidef.snapshot import Delta
 from jsvm_pool.program import Module
-from tests.apidef.script_site import ScriptSite, hook, only, said, virtual
+from tests.apidef.script_site import ScriptSite, check_only, hook, said, virtual
 
 MW = "var mw = 1;"
 
@@ -62,7 +62,7 @@ def test_edited_script_counts_from_the_next_load_though_no_definition_changed(sc
     scripted.load()
     first = scripted.snapshot
     scripted.file("m.js", "var mx = 2;")
-    only(scripted.load(), "$.custom_middleware.pre[0].name", "mw occurs in none", "warning")
+    check_only(scripted.load(), "$.custom_middleware.pre[0].name", "mw occurs in none", "warning")
     delta = sent(scripted.snapshot, first)
     assert [entry.file for entry in delta.changed] == ["a.json"]
     assert list(delta.texts.values()) == ["var mx = 2;"]
@@ -153,14 +153,14 @@ def test_texts_that_nobody_uses_any_more_are_forgotten(scripted: ScriptSite) -> 
 def test_script_that_comes_and_goes_is_noticed(scripted: ScriptSite) -> None:
     scripted.api(custom_middleware={"pre": [hook("mw", "m.js")]})
     aged(scripted.folder / "apps/a.json")
-    only(scripted.load(), "$.custom_middleware.pre[0].path", "does not exist")
+    check_only(scripted.load(), "$.custom_middleware.pre[0].path", "does not exist")
     assert scripted.loaded() == []
     assert scripted.load() == []
     scripted.file("m.js", MW)
     assert scripted.load() == []
     assert scripted.loaded() == ["m.js"]
     (scripted.folder / "m.js").unlink()
-    only(scripted.load(), "$.custom_middleware.pre[0].path", "does not exist")
+    check_only(scripted.load(), "$.custom_middleware.pre[0].path", "does not exist")
     assert scripted.called() == [("pre", "mw")]
 
 
@@ -208,10 +208,10 @@ def test_missing_library_names_the_option_and_the_apis_are_served(scripted: Scri
     scripted.file("m.js", MW)
     scripted.api(custom_middleware={"pre": [hook("mw", "m.js")]})
     findings = scripted.load()
-    only(findings, "$.tyk_js_path", "top.js does not exist")
+    check_only(findings, "$.tyk_js_path", "top.js does not exist")
     assert findings[0].file == "tyk.conf"
     assert scripted.scripts().program.library is None  # type: ignore[union-attr]
-    only(scripted.lint(), "$.tyk_js_path", "top.js does not exist")
+    check_only(scripted.lint(), "$.tyk_js_path", "top.js does not exist")
 
 
 def test_named_pipe_and_device_do_not_hold_the_load(scripted: ScriptSite) -> None:
@@ -226,7 +226,7 @@ def test_folder_with_too_many_scripts_lets_no_request_pass(scripted: ScriptSite)
     for name in ("a", "b", "c", "d"):
         scripted.file(f"middleware/a/pre/{name}.js", f"var {name}, c, d")
     scripted.api()
-    only(scripted.load(), "$.api_id", "middleware/a/pre holds 4 scripts, at most preforge.jsvm.max_modules, 2, are read")
+    check_only(scripted.load(), "$.api_id", "middleware/a/pre holds 4 scripts, at most preforge.jsvm.max_modules, 2, are read")
     assert scripted.called() == [("pre", "a"), ("pre", "b")]
     assert [one.name for one in scripted.problems()] == ["c"]
 

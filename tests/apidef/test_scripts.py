@@ -9,7 +9,7 @@ import pytest
 
 from core.apidef.scripts import VirtualSpec
 from jsvm_pool.program import Source
-from tests.apidef.script_site import ScriptSite, blob, hook, only, said, virtual
+from tests.apidef.script_site import ScriptSite, blob, check_only, hook, said, virtual
 
 MW = "var mw = new TykJS.TykMiddleware.NewMiddleware({});"
 
@@ -99,7 +99,7 @@ def test_folder_scripts_are_named_after_their_files_and_ask_for_the_session_by_n
     scripted.file("middleware/a/pre/p_with_session.js", "var p_with_session;")
     scripted.file("middleware/other/pre/x.js")
     scripted.api()
-    only(scripted.load(), "$.api_id", "no session yet", "warning")
+    check_only(scripted.load(), "$.api_id", "no session yet", "warning")
     assert scripted.called() == [("pre", "p_with_session"), ("post", "a_with_session"), ("post", "b")]
     assert [one.require_session for one in scripted.scripts().hooks] == [True, True, False]
 
@@ -108,7 +108,7 @@ def test_last_script_of_the_auth_folder_decides(scripted: ScriptSite) -> None:
     scripted.file("middleware/a/auth/one.js", "var one;")
     scripted.file("middleware/a/auth/two.js", "var two;")
     scripted.api(use_keyless=False, custom_plugin_auth_enabled=True)
-    only(scripted.load(), "$.custom_middleware.auth_check", "two.js", "warning")
+    check_only(scripted.load(), "$.custom_middleware.auth_check", "two.js", "warning")
     assert scripted.called() == [("auth_check", "two")]
 
 
@@ -116,14 +116,14 @@ def test_disabled_auth_check_refuses_everybody(scripted: ScriptSite) -> None:
     scripted.file("m.js", MW)
     check = hook("mw", "m.js", disabled=True)
     scripted.api(use_keyless=False, custom_plugin_auth_enabled=True, custom_middleware={"auth_check": check})
-    only(scripted.load(), "$.custom_middleware.auth_check", "every request is refused")
+    check_only(scripted.load(), "$.custom_middleware.auth_check", "every request is refused")
     (problem,) = scripted.problems()
     assert (problem.kind, problem.problem[:10]) == ("auth_check", "auth_check")
 
 
 def test_auth_that_is_switched_on_without_a_script_refuses_everybody(scripted: ScriptSite) -> None:
     scripted.api(use_keyless=False, enable_coprocess_auth=True)
-    only(scripted.load(), "$.custom_middleware.auth_check", "no name")
+    check_only(scripted.load(), "$.custom_middleware.auth_check", "no name")
     assert [one.kind for one in scripted.problems()] == ["auth_check"]
     assert scripted.specs()[0].token is None
 
@@ -138,7 +138,7 @@ def test_auth_check_that_is_not_in_force_leaves_the_token_in_force(
 ) -> None:
     scripted.file("m.js", MW)
     scripted.api(custom_middleware={"auth_check": hook("mw", "m.js"), "pre": [hook("mw")]}, **more)
-    only(scripted.load(), "$.custom_middleware.auth_check", "never runs", "warning")
+    check_only(scripted.load(), "$.custom_middleware.auth_check", "never runs", "warning")
     assert scripted.called() == [("pre", "mw")]
     assert scripted.loaded() == ["m.js"]
     assert (scripted.specs()[0].token is not None) is token
@@ -162,7 +162,7 @@ def test_script_takes_the_place_of_the_token_unless_both_are_wanted(scripted: Sc
 def test_post_key_auth_of_a_keyless_api_does_not_run_and_says_so(scripted: ScriptSite) -> None:
     scripted.file("m.js", MW)
     scripted.api(custom_middleware={"post_key_auth": [hook("mw", "m.js")]})
-    only(scripted.load(), "$.custom_middleware.post_key_auth", "keyless", "warning")
+    check_only(scripted.load(), "$.custom_middleware.post_key_auth", "keyless", "warning")
     assert scripted.specs()[0].scripts is None
 
 
@@ -170,7 +170,7 @@ def test_missing_file_names_the_field_and_the_others_are_loaded(scripted: Script
     scripted.file("m.js", MW)
     scripted.api(custom_middleware={"driver": "otto", "pre": [hook("gone", "gone.js"), hook("mw", "m.js")]})
     findings = scripted.load()
-    only(findings, "$.custom_middleware.pre[0].path", "gone.js does not exist")
+    check_only(findings, "$.custom_middleware.pre[0].path", "gone.js does not exist")
     assert findings[0].file == "a.json"
     assert said(findings, "warning")[0][1] == "$.custom_middleware.pre[0].name"
     # No script has the name, so that calling it fails: the hook stays in the chain.
@@ -182,7 +182,7 @@ def test_missing_file_names_the_field_and_the_others_are_loaded(scripted: Script
 def test_file_that_is_no_script_is_not_read(scripted: ScriptSite, path: str) -> None:
     scripted.file(path, MW)
     scripted.api(custom_middleware={"pre": [hook("mw", path)]})
-    only(scripted.load(), "$.custom_middleware.pre[0].path", "must end with .js")
+    check_only(scripted.load(), "$.custom_middleware.pre[0].path", "must end with .js")
     assert scripted.loaded() == []
     assert scripted.called() == [("pre", "mw")]
 
@@ -205,7 +205,7 @@ def test_unreadable_scripts_name_the_reason(scripted: ScriptSite) -> None:
 def test_bytes_that_are_not_utf8_are_replaced_and_reported(scripted: ScriptSite) -> None:
     scripted.file("m.js", b"\xef\xbb\xbfvar mw; // caf\xe9")
     scripted.api(custom_middleware={"pre": [hook("mw", "m.js")]})
-    only(scripted.load(), "$.custom_middleware.pre[0].path", "not UTF-8", "warning")
+    check_only(scripted.load(), "$.custom_middleware.pre[0].path", "not UTF-8", "warning")
     assert scripted.scripts().program.sources[0].text == "var mw; // caf�"  # type: ignore[union-attr]
 
 
@@ -220,7 +220,7 @@ def test_inline_code_wins_over_the_path(scripted: ScriptSite) -> None:
 def test_inline_code_that_is_not_base64_fails_its_hook_alone(scripted: ScriptSite, code: str) -> None:
     scripted.file("m.js", MW)
     scripted.api(custom_middleware={"pre": [hook("mw", code=code), hook("mw", "m.js")]})
-    only(scripted.load(), "$.custom_middleware.pre[0].code", "base64")
+    check_only(scripted.load(), "$.custom_middleware.pre[0].code", "base64")
     first, second = scripted.scripts().hooks
     assert "base64" in first.problem
     assert second.problem == ""
@@ -253,7 +253,7 @@ def test_expressions_that_name_an_object_are_taken(scripted: ScriptSite, name: s
 def test_name_that_no_script_has_is_reported(scripted: ScriptSite) -> None:
     scripted.file("m.js", "var mwx, $mw;")
     scripted.api(custom_middleware={"pre": [hook("mw", "m.js")]})
-    only(scripted.load(), "$.custom_middleware.pre[0].name", "mw occurs in none", "warning")
+    check_only(scripted.load(), "$.custom_middleware.pre[0].name", "mw occurs in none", "warning")
 
 
 def test_equal_names_in_different_files_live_side_by_side_with_driver_javascript(scripted: ScriptSite) -> None:
@@ -295,7 +295,7 @@ def test_definition_never_calls_its_namesake_in_another_file_with_driver_javascr
     scripted.file("a.js", "var handler")
     hooks = {"pre": [hook("handler", "a.js")], "post": [hook("handler", "gone.js")]}
     scripted.api(custom_middleware={"driver": "javascript", **hooks})
-    only(scripted.load(), "$.custom_middleware.post[0].path", "does not exist")
+    check_only(scripted.load(), "$.custom_middleware.post[0].path", "does not exist")
     assert [(one.kind, "gone.js" in one.problem) for one in scripted.problems()] == [("post", True)]
 
 
@@ -305,7 +305,7 @@ def test_require_with_two_meanings_in_one_scope_has_none(scripted: ScriptSite) -
     for path in ("x/u.js", "y/u.js", "x/same.js"):
         scripted.file(path)
     scripted.api(custom_middleware={"pre": [hook("a", "x/a.js"), hook("b", "y/b.js")]})
-    only(scripted.load(), "$.custom_middleware", "x/u.js in x/a.js, y/u.js in y/b.js")
+    check_only(scripted.load(), "$.custom_middleware", "x/u.js in x/a.js, y/u.js in y/b.js")
     assert scripted.scripts().program.requires == (("./same", "x/same.js"),)  # type: ignore[union-attr]
 
 
@@ -351,7 +351,7 @@ def test_virtual_endpoint_without_source_stays_and_fails(
 ) -> None:
     scripted.api(virtuals=[entry])
     findings = scripted.load()
-    only(findings, f"$.version_data.versions.D.extended_paths.virtual[0].{field}", message)
+    check_only(findings, f"$.version_data.versions.D.extended_paths.virtual[0].{field}", message)
     assert [one.data for one in scripted.specs()[0].endpoints] == [VirtualSpec("v", 0, False, False)]
     assert scripted.loaded() == []
 
@@ -361,7 +361,7 @@ def test_blobs_that_are_switched_off_are_not_loaded_and_files_are(scripted: Scri
     scripted.file("w.js", "function w() {}")
     scripted.api(virtuals=[virtual("v", blob("function v() {}"), "blob"), virtual("w", "w.js", path="/w")])
     place = "$.version_data.versions.D.extended_paths.virtual[0].function_source_uri"
-    only(scripted.load(), place, "disable_virtual_path_blobs")
+    check_only(scripted.load(), place, "disable_virtual_path_blobs")
     assert scripted.loaded() == ["w.js"]
     assert len(scripted.specs()[0].endpoints) == 2
 
@@ -413,7 +413,7 @@ def test_isolation_is_given_up_only_on_request(scripted: ScriptSite, isolation: 
 
 def test_unknown_isolation_is_an_error_and_unknown_settings_are_reported(scripted: ScriptSite) -> None:
     scripted.api(preforge={"jsvm": {"isolation": "Shared", "pool": 1}, "js": {}})
-    only(scripted.load(), "$.preforge.jsvm.isolation", '"shared"')
+    check_only(scripted.load(), "$.preforge.jsvm.isolation", '"shared"')
     assert scripted.specs() == []
     warned = [path for _, path, _ in said(scripted.lint(), "warning")]
     assert warned == ["$.preforge.jsvm.pool", "$.preforge.js"]
