@@ -6,10 +6,12 @@ Simple forms only: relative files and directories, packages in ``node_modules`` 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import posixpath
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,12 +30,21 @@ _MODULE_SYNTAX = re.compile(
 )
 
 
+# (path, hex SHA-256 of the file's bytes) -> why the file must not be used, "" when it may be
+Check = Callable[[str, str], str]
+
+
+def unchecked(_path: str, _digest: str) -> str:
+    """Let every file be used."""
+    return ""
+
+
 class ResolveError(Exception):
     """There is no such module."""
 
 
 class EscapeError(ResolveError):
-    """The module lies outside the folder."""
+    """The module lies outside the folder, or must not be used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +89,9 @@ def _without_block_comments(text: str) -> str:
 class Folder:
     """A directory that modules may come from. Paths inside it have forward slashes and no ".."."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, check: Check = unchecked) -> None:
+        """check: says which package.json may be used."""
+        self._check = check
         self._path = path or "."
         self._real = os.path.realpath(self._path)
         self._names: dict[str, Found] = {}
@@ -144,9 +157,13 @@ class Folder:
         if not self._is_file(path):
             return {}
         try:
-            value = json.loads(read_regular(self._checked(path), MAX_PACKAGE_BYTES)[0])
+            raw = read_regular(self._checked(path), MAX_PACKAGE_BYTES)[0]
+            value = json.loads(raw)
         except (OSError, ValueError, RecursionError) as error:
             raise ResolveError(f"{path} cannot be used: {error}") from None
+        problem = self._check(posixpath.join(self._path, path), hashlib.sha256(raw).hexdigest())
+        if problem:
+            raise EscapeError(problem)
         return value if isinstance(value, dict) else {}
 
     def _package(self, specifier: str, base: str) -> str | None:

@@ -139,8 +139,9 @@ class Loading:
         """Read the scripts of one API, None if it has none. named: paths as the definition writes them."""
         paths = list(named) if self.options.compile.enable_jsvm else []
         found = self.found.get(api_id, {}) if api_id else {}
-        check = bundle.problem if bundle is not None else None
-        return self.scripts.read(paths, found, check) if paths or found else None
+        if not paths and not found:
+            return None
+        return self.scripts.read(paths, found, *((bundle.problem, bundle.directory) if bundle is not None else ()))
 
     def compile(
         self, definition: Definition, file: str, scripts: ScriptSet | None

@@ -10,7 +10,7 @@ import hashlib
 import os
 import posixpath
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -23,10 +23,6 @@ FOLDERS = ("pre", "auth", "post_auth", "post")
 MAX_SCRIPT_BYTES = 4 * 1024 * 1024
 MAX_MODULES = 500
 MAX_WARNINGS = 100
-
-
-# (path, hex SHA-256 of the file's bytes) -> why the file must not be used, "" when it may be
-Check = Callable[[str, str], str]
 
 
 class Remark(NamedTuple):
@@ -141,10 +137,18 @@ class ScriptReader:
         self.states: dict[str, FileState] = {}
 
     def read(
-        self, named: Iterable[str], found: Mapping[str, tuple[str, ...]], check: Check | None = None
+        self,
+        named: Iterable[str],
+        found: Mapping[str, tuple[str, ...]],
+        check: modules.Check = modules.unchecked,
+        root: str = "",
     ) -> ScriptSet:
-        """Read all scripts of one API and what they require. Never raises: problems stand in the result."""
-        return _Gathering(self, self._limits, check or _unchecked).all(dict.fromkeys(named), found)
+        """Read all scripts of one API and what they require. Never raises: problems stand in the result.
+
+        check: says which files may be used; root: scripts below this directory may require all that lies in it, not only
+        what lies in their own folder.
+        """
+        return _Gathering(self, self._limits, check, root).all(dict.fromkeys(named), found)
 
     def state(self, path: str, limit: int, *, follow: bool = True) -> FileState:
         """Return what a file holds; its text is in ``texts``. Raises OSError, ValueError when it cannot be read."""
@@ -185,9 +189,10 @@ def _stamp(state: os.stat_result) -> tuple[int, int, int]:
 class _Gathering:
     """The reading of one API's scripts, within its bounds."""
 
-    def __init__(self, reader: ScriptReader, limits: ScriptLimits, check: Check) -> None:
+    def __init__(self, reader: ScriptReader, limits: ScriptLimits, check: modules.Check, root: str) -> None:
         self._reader = reader
         self._check = check
+        self._root = root
         self._limits = limits
         self._left = limits.max_bytes
         self._modules: dict[str, ScriptFile] = {}
@@ -228,8 +233,10 @@ class _Gathering:
             return ScriptFile(place, problem=problem)
         for severity, message in state.remarks:
             self._remark(severity, path, f"{path}: {message}")
-        folder = modules.Folder(posixpath.dirname(place))
-        requires = self._resolve(folder, "", state.specifiers, path, path)
+        root, base = posixpath.dirname(place), ""
+        if self._root and f"{root}/".startswith(f"{self._root}/"):
+            root, base = self._root, root[len(self._root) + 1 :]
+        requires = self._resolve(modules.Folder(root, self._check), base, state.specifiers, path, path)
         self._read_modules()
         return ScriptFile(place, state.digest, requires)
 
@@ -292,10 +299,6 @@ class _Gathering:
         """Note something. Packages may warn of much that is never reached, so that warnings are bounded."""
         if severity == "error" or len(self._remarks) < MAX_WARNINGS:
             self._remarks[Remark(severity, script, message)] = None
-
-
-def _unchecked(_path: str, _digest: str) -> str:
-    return ""
 
 
 def _reason(error: OSError | ValueError) -> str:
