@@ -6,10 +6,12 @@ Simple forms only: relative files and directories, packages in ``node_modules`` 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import posixpath
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,12 +21,22 @@ from core.apidef.files import read_regular
 MAX_PACKAGE_BYTES = 1024 * 1024
 CONDITIONS = ("require", "node", "default")
 _REQUIRE = re.compile(r"""(?<![\w$.])require\s*\(\s*(["'])((?:(?!\1)[^\\\n]){1,500})\1\s*\)""")
-_BLOCK_COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
+_COMMENT_LINE = re.compile(r"\s*(?://|/\*|\*(?!\s*[\w$\[]+\s*\())")
 _MODULE_SYNTAX = re.compile(
-    r"""^[ \t]*(?:import[ \t]*(?:["']|\{[^}]*\}\s*from\b|\*[ \t]*as\b|[\w$]+[ \t]*(?:,[^;'"]*)?\bfrom[ \t]*["'])"""
+    r"""^[ \t]*(?:import[ \t]*(?:["']|\{[^}]{0,9999}\}\s*from\b|\*[ \t]*as\b"""
+    r"""|[\w$]+[ \t]*(?:,[^;'"]{0,9999})?\bfrom[ \t]*["'])"""
     r"""|export[ \t]*(?:\{|\*|default\b|const\b|let\b|var\b|async\b|function\b|class\b))""",
     re.MULTILINE,
 )
+
+
+# (path, hex SHA-256 of the file's bytes) -> why the file must not be used, "" when it may be
+Check = Callable[[str, str], str]
+
+
+def unchecked(_path: str, _digest: str) -> str:
+    """Let every file be used."""
+    return ""
 
 
 class ResolveError(Exception):
@@ -32,7 +44,7 @@ class ResolveError(Exception):
 
 
 class EscapeError(ResolveError):
-    """The module lies outside the folder."""
+    """The module lies outside the folder, or must not be used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +58,11 @@ class Found:
 
 
 def specifiers(text: str) -> tuple[str, ...]:
-    """Return what a script requires by name, each once. Line comments are left out, other unreachable code is not."""
+    """Return what a script requires by name, each once. Lines that are a comment are left out, but not all dead code."""
     found: dict[str, None] = {}
     for match in _REQUIRE.finditer(text):
-        line = text[text.rfind("\n", 0, match.start()) + 1 : match.start()].lstrip()
-        if not line.startswith(("//", "*", "/*")):
+        line = text[text.rfind("\n", 0, match.start()) + 1 : match.start()]
+        if not _COMMENT_LINE.match(line):
             found[match[2]] = None
     return tuple(found)
 
@@ -59,16 +71,27 @@ def module_syntax(text: str) -> int:
     """Return the number of the first line with an import or export statement, 0 if there is none."""
     if "import" not in text and "export" not in text:
         return 0
-    match = _MODULE_SYNTAX.search(_BLOCK_COMMENT.sub(lambda found: "\n" * found[0].count("\n"), text))
-    if match is None:
-        return 0
-    return match.string.count("\n", 0, match.start()) + 1
+    bare = _without_block_comments(text)
+    match = _MODULE_SYNTAX.search(bare)
+    return bare.count("\n", 0, match.start()) + 1 if match is not None else 0
+
+
+def _without_block_comments(text: str) -> str:
+    """Return the text with its line breaks only where comments are; "/*" in a string counts as one."""
+    parts: list[str] = []
+    at = 0
+    while (start := text.find("/*", at)) >= 0 and (end := text.find("*/", start + 2)) >= 0:
+        parts += (text[at:start], "\n" * text.count("\n", start, end))
+        at = end + 2
+    return "".join((*parts, text[at:]))
 
 
 class Folder:
     """A directory that modules may come from. Paths inside it have forward slashes and no ".."."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, check: Check = unchecked) -> None:
+        """check: says which package.json may be used."""
+        self._check = check
         self._path = path or "."
         self._real = os.path.realpath(self._path)
         self._names: dict[str, Found] = {}
@@ -134,9 +157,13 @@ class Folder:
         if not self._is_file(path):
             return {}
         try:
-            value = json.loads(read_regular(self._checked(path), MAX_PACKAGE_BYTES)[0])
+            raw = read_regular(self._checked(path), MAX_PACKAGE_BYTES)[0]
+            value = json.loads(raw)
         except (OSError, ValueError, RecursionError) as error:
             raise ResolveError(f"{path} cannot be used: {error}") from None
+        problem = self._check(posixpath.join(self._path, path), hashlib.sha256(raw).hexdigest())
+        if problem:
+            raise EscapeError(problem)
         return value if isinstance(value, dict) else {}
 
     def _package(self, specifier: str, base: str) -> str | None:

@@ -64,7 +64,8 @@ class ReadOptions:
 
     def script_limits(self) -> ScriptLimits:
         """Return what bounds the reading of scripts."""
-        return ScriptLimits(str(Path(self.conf).parent) if self.conf else "", self.compile.max_script_bytes, self.max_modules)
+        beside = str(Path(self.conf).parent)
+        return ScriptLimits("" if beside == "." else beside, self.compile.max_script_bytes, self.max_modules)
 
 
 def compile_options(cfg: Any) -> CompileOptions:

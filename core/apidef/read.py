@@ -139,8 +139,9 @@ class Loading:
         """Read the scripts of one API, None if it has none. named: paths as the definition writes them."""
         paths = list(named) if self.options.compile.enable_jsvm else []
         found = self.found.get(api_id, {}) if api_id else {}
-        check = bundle.problem if bundle is not None else None
-        return self.scripts.read(paths, found, check) if paths or found else None
+        if not paths and not found:
+            return None
+        return self.scripts.read(paths, found, *((bundle.problem, bundle.directory) if bundle is not None else ()))
 
     def compile(
         self, definition: Definition, file: str, scripts: ScriptSet | None
@@ -149,15 +150,18 @@ class Loading:
         known = Scripts(scripts or EMPTY, self.library, self.scripts.texts)
         return compile_definition(definition, file, self.options.compile, known)
 
-    def refreshed(self, entry: Entry) -> tuple[Entry, list[Finding]]:
-        """Return the entry of an unchanged definition with its bundle and scripts of now, and what is to be said of them."""
+    def refreshed(self, entry: Entry, *, anew: bool = False) -> tuple[Entry, list[Finding]]:
+        """Return the entry of an unchanged definition with its bundle and scripts of now, and what is to be said of them.
+
+        anew: options may have changed, so that the definition says which scripts it names.
+        """
         if not entry.raw:
             return entry, []
         named: Iterable[str] = entry.scripts.named() if entry.scripts is not None else ()
         bundle: AppliedBundle | None = None
         findings: list[Finding] = []
         definition: Definition | None = None
-        if b"custom_middleware_bundle" in entry.raw.lower():
+        if anew or b"custom_middleware_bundle" in entry.raw.lower():
             definition = decode(entry.raw, entry.file)[0]
         if definition is not None:
             bundle, findings = load_bundle(definition, self.bundles, entry.file)
@@ -179,7 +183,7 @@ def _read_entry(
     options = loading.options
 
     def failed(found: list[Finding], stamp: Stamp | None) -> tuple[Entry, list[Finding]]:
-        base, about_scripts = loading.refreshed(old) if old is not None else (Entry(name, "", None, b""), [])
+        base, about_scripts = loading.refreshed(old, anew=True) if old is not None else (Entry(name, "", None, b""), [])
         return replace(base, stamp=stamp, failed=tuple(found)), found + about_scripts
 
     try:

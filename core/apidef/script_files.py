@@ -10,7 +10,7 @@ import hashlib
 import os
 import posixpath
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -22,10 +22,7 @@ from core.findings import Severity
 FOLDERS = ("pre", "auth", "post_auth", "post")
 MAX_SCRIPT_BYTES = 4 * 1024 * 1024
 MAX_MODULES = 500
-
-
-# (path, hex SHA-256 of the file's bytes) -> why the file must not be used, "" when it may be
-Check = Callable[[str, str], str]
+MAX_WARNINGS = 100
 
 
 class Remark(NamedTuple):
@@ -114,7 +111,7 @@ def discover(middleware_path: str, conf_dir: str) -> dict[str, dict[str, tuple[s
         found = {}
         for folder in FOLDERS:
             place = posixpath.join(root, api_id, folder)
-            scripts = [posixpath.join(place, name) for name in _names(place) if name.endswith(".js")]
+            scripts = [posixpath.join(place, name) for name in _names(place) if name.endswith(".js") and name[0] != "."]
             if scripts:
                 found[folder] = tuple(scripts)
         if found:
@@ -140,10 +137,18 @@ class ScriptReader:
         self.states: dict[str, FileState] = {}
 
     def read(
-        self, named: Iterable[str], found: Mapping[str, tuple[str, ...]], check: Check | None = None
+        self,
+        named: Iterable[str],
+        found: Mapping[str, tuple[str, ...]],
+        check: modules.Check = modules.unchecked,
+        root: str = "",
     ) -> ScriptSet:
-        """Read all scripts of one API and what they require. Never raises: problems stand in the result."""
-        return _Gathering(self, self._limits, check or _unchecked).all(dict.fromkeys(named), found)
+        """Read all scripts of one API and what they require. Never raises: problems stand in the result.
+
+        check: says which files may be used; root: scripts below this directory may require all that lies in it, not only
+        what lies in their own folder.
+        """
+        return _Gathering(self, self._limits, check, root).all(dict.fromkeys(named), found)
 
     def state(self, path: str, limit: int, *, follow: bool = True) -> FileState:
         """Return what a file holds; its text is in ``texts``. Raises OSError, ValueError when it cannot be read."""
@@ -184,9 +189,10 @@ def _stamp(state: os.stat_result) -> tuple[int, int, int]:
 class _Gathering:
     """The reading of one API's scripts, within its bounds."""
 
-    def __init__(self, reader: ScriptReader, limits: ScriptLimits, check: Check) -> None:
+    def __init__(self, reader: ScriptReader, limits: ScriptLimits, check: modules.Check, root: str) -> None:
         self._reader = reader
         self._check = check
+        self._root = root
         self._limits = limits
         self._left = limits.max_bytes
         self._modules: dict[str, ScriptFile] = {}
@@ -196,14 +202,16 @@ class _Gathering:
     def all(self, named: Iterable[str], found: Mapping[str, tuple[str, ...]]) -> ScriptSet:
         files: dict[str, ScriptFile] = {}
         paths = {path: locate(path, self._limits.conf_dir) for path in named}
-        kept: dict[str, tuple[str, ...]] = {}
-        for folder, scripts in found.items():
-            kept[folder] = scripts[: self._limits.max_modules]
-            if len(scripts) > len(kept[folder]):
-                message = f"the folder holds {len(scripts)} scripts, at most {self._limits.max_modules} are read"
-                self._remark("error", str(Path(scripts[0]).parent), message)
-            paths.update((path, path) for path in kept[folder])
         by_place: dict[str, ScriptFile] = {}
+        kept: dict[str, tuple[str, ...]] = {}
+        most = self._limits.max_modules
+        for folder, scripts in found.items():
+            # One too many stays, as a script that cannot be read: what it would have refused must not pass.
+            kept[folder] = scripts[: most + 1]
+            paths.update((path, path) for path in kept[folder])
+            for path in kept[folder][most:]:
+                problem = f"{posixpath.dirname(path)} holds {len(scripts)} scripts, at most preforge.jsvm.max_modules, {most}"
+                by_place[path] = ScriptFile(path, problem=f"{problem}, are read")
         for path, place in paths.items():
             if place not in by_place:
                 by_place[place] = self._script(path, place)
@@ -225,8 +233,10 @@ class _Gathering:
             return ScriptFile(place, problem=problem)
         for severity, message in state.remarks:
             self._remark(severity, path, f"{path}: {message}")
-        folder = modules.Folder(posixpath.dirname(place))
-        requires = self._resolve(folder, "", state.specifiers, path, path)
+        root, base = posixpath.dirname(place), ""
+        if self._root and f"{root}/".startswith(f"{self._root}/"):
+            root, base = self._root, root[len(self._root) + 1 :]
+        requires = self._resolve(modules.Folder(root, self._check), base, state.specifiers, path, path)
         self._read_modules()
         return ScriptFile(place, state.digest, requires)
 
@@ -286,11 +296,9 @@ class _Gathering:
         return file if known == file.requires else replace(file, requires=known)
 
     def _remark(self, severity: Severity, script: str, message: str) -> None:
-        self._remarks[Remark(severity, script, message)] = None
-
-
-def _unchecked(_path: str, _digest: str) -> str:
-    return ""
+        """Note something. Packages may warn of much that is never reached, so that warnings are bounded."""
+        if severity == "error" or len(self._remarks) < MAX_WARNINGS:
+            self._remarks[Remark(severity, script, message)] = None
 
 
 def _reason(error: OSError | ValueError) -> str:

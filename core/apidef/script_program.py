@@ -48,19 +48,13 @@ class ProgramBuilder:
             return self._add(path, ""), ""
         file = self._files.get(path)
         if file is None or file.problem:
-            problem = file.problem if file else f"{path!r:.200} was not read"
+            problem = file.problem if file else f"{path!r:.200} was not read" if path else "no path is given"
             self._notes.flaw(place, problem)
             return None, problem
         if path not in self._reported:
             self._reported.add(path)
             self._remarks(path, place)
         return self._add(file.name, self._texts[file.digest], file.requires), ""
-
-    def remarks_about_folders(self) -> None:
-        """Report what was noticed about the folders of the API."""
-        for script in dict.fromkeys(remark.script for remark in self._own.remarks):
-            if script not in self._files:
-                self._remarks(script, "$.api_id")
 
     def _remarks(self, script: str, place: str) -> None:
         for remark in self._own.remarks:

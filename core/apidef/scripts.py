@@ -237,11 +237,10 @@ class ScriptCompiler:
                 hook.origin, hook.problem = self._builder.encoded(hook.code, hook.at("code"), label)
             elif hook.path:
                 hook.origin, problem = self._builder.file(hook.path, hook.at("path"))
-                # With this driver a definition speaks of its own file; with others any file may have the name.
-                hook.problem = problem if own_files else ""
+                # These speak of their own file; otherwise any file may have the name.
+                hook.problem = problem if own_files or hook.discovered else ""
         if own_files:
             self._builder.separate([(hook.name, hook.origin) for hook in asked if hook.origin is not None])
-        self._builder.remarks_about_folders()
 
     # -- results -------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from core.findings import Finding
 
 CANDIDATES = ("tyk.conf", "/etc/tyk/tyk.conf")
 # Options for which a negative number means something.
-SIGNED = frozenset(("analytics_config.storage_expiration_time", "http_server_options.xff_depth"))
+SIGNED = frozenset(("analytics_config.storage_expiration_time", "http_server_options.xff_depth", "jsvm_timeout"))
 # Zero means "not given" for these: the value in effect is the default of the table (tyk-core 1.1, conf setup).
 FILLED = frozenset(
     (
@@ -267,6 +267,14 @@ def _check_whole(config: Config, file: str, findings: list[Finding]) -> None:
         findings.append(
             Finding("error", file, "$.http_server_options.min_version", "it is above max_version")
         )
+    jsvm = config.preforge.jsvm
+    for name in ("max_contexts", "memory_limit_mb", "max_requests"):
+        if getattr(jsvm, name) < 1:
+            place = f"$.preforge.jsvm.{name}"
+            findings.append(Finding("error", file, place, f"expected at least 1, got {getattr(jsvm, name)}"))
+    if jsvm.contexts > jsvm.max_contexts:
+        message = f"expected at most max_contexts, {jsvm.max_contexts}, got {jsvm.contexts}"
+        findings.append(Finding("error", file, "$.preforge.jsvm.contexts", message))
     if not config.app_path:
         findings.append(
             Finding(
