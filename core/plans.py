@@ -26,7 +26,6 @@ from core.apidef.loops import slug
 from core.apidef.rewrites import RewriteSpec
 from core.apidef.specs import PlanSpec, RefuseSpec, TargetSpec, TransportSpec
 from core.findings import Finding
-from core.scripts.service import owner_of
 from core.scripts.steps import ScriptSteps
 from core.services import Services
 from core.tls import TlsError, client_context
@@ -63,7 +62,7 @@ class PlanBuilder:
         self._analytics = services.analytics
         self._loops = Loops()
         self._named = NamedUpstreams(self._target, gateway.forget, services.named_host_dropped)
-        self._scripts = ScriptSteps(services, services.scripts, self._loops, owner_of)
+        self._scripts = ScriptSteps(services, services.scripts.make, self._loops)
         self._paths = PathSteps(services.path_memo, self._access, self._rewriter, self._scripts)
         self._counters = counters
         self._plans: dict[str, tuple[tuple[PlanSpec, tuple[Any, ...]], Plan]] = {}
@@ -189,7 +188,6 @@ class PlanBuilder:
             strip=spec.strip_listen_path,
             exact_target=spec.disable_strip_slash,
             preserve_host=spec.preserve_host_header,
-            needs_body=self._scripts.needs_body(spec),
             head_timeout_ms=int(config.proxy_default_timeout * 1000),
             matcher=matcher,
             exchange_timeout_ms=milliseconds(spec.global_timeout) if spec.global_timeout else 0,
@@ -205,7 +203,9 @@ class PlanBuilder:
         kind = "transform_response_headers"
         steps: list[Step] = [PathEdits(kind, response=True)] if matcher is not None and matcher.has(kind) else []
         steps += edit_steps(HeaderChange(spec.response_headers_remove, spec.response_headers_add), spell, response=True)
-        return steps if spec.injected is None else steps + edit_steps(spec.injected, spell, response=True)
+        if spec.injected is not None:
+            steps += edit_steps(spec.injected, spell, response=True)
+        return steps + self._scripts.response(spec)
 
     def _rewriter(self, spec: PlanSpec, data: RewriteSpec) -> Rewriter:
         strip = stripper(spec.route, spec.strip_listen_path)

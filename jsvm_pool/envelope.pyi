@@ -11,3 +11,6 @@ def hook_payload(
     response: bytes | None = None,
     body: bytes | None = b"",
 ) -> bytes: ...
+def virtual_payload(
+    x: Exchange, params: bytes, session: bytes, config: bytes, more: bytes, body: bytes
+) -> bytes: ...

@@ -7,7 +7,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp
 
-from accel.headers cimport Field, HeaderBlock
+from accel.headers cimport F_HOST, Field, HeaderBlock
 from accel.http1 cimport Buffer, Exchange
 
 cdef enum:
@@ -99,8 +99,8 @@ cdef inline bint before(HeaderBlock block, Field* one, Field* other) noexcept:
     return sign < 0 or (sign == 0 and one.name_len < other.name_len)
 
 
-cdef int put_headers(Buffer out, HeaderBlock block) except -1:
-    """The fields as an object of arrays, names sorted."""
+cdef int put_headers(Buffer out, HeaderBlock block, bint hostless) except -1:
+    """The fields as an object of arrays, names sorted. hostless: without Host."""
     cdef int[FEW] few
     cdef int* at = few
     cdef int i, n
@@ -115,6 +115,8 @@ cdef int put_headers(Buffer out, HeaderBlock block) except -1:
         out.put("{", 1)
         for i in range(n):
             field = &block.fields[at[i]]
+            if hostless and field.id == F_HOST:
+                continue
             if last != NULL and last.name_len == field.name_len and \
                     memcmp(block.at(last.name), block.at(field.name), field.name_len) == 0:
                 out.put(",", 1)
@@ -136,7 +138,6 @@ def hook_payload(Exchange x not None, bytes params not None, bytes session not N
     """The whole text. params: JSON of the query's values; session, config, response: JSON; more: the last members of `extra`,
     JSON without its braces; body: None: null, as response hooks see it."""
     cdef HeaderBlock head = x.req
-    cdef bytes client
     out.size = 0
     if response is not None:
         out.put('{"response":', 12)
@@ -144,17 +145,14 @@ def hook_payload(Exchange x not None, bytes params not None, bytes session not N
         out.put(',"request":{"Headers":', 22)
     else:
         out.put('{"request":{"Headers":', 22)
-    put_headers(out, head)
+    put_headers(out, head, False)
     out.put(',"SetHeaders":{},"DeleteHeaders":[],"Body":', 43)
     if body is None:
         out.put("null", 4)
     else:
         put_bytes(out, body, KEEP)
     out.put(',"URL":', 7)
-    if x.query:
-        put_bytes(out, x.path + b"?" + x.query, REPLACE)
-    else:
-        put_bytes(out, x.path, REPLACE)
+    put_url(out, x)
     out.put(',"Params":', 10)
     out.add(params)
     out.put(',"AddParams":{},"ExtendedParams":{},"DeleteParams":[],"ReturnOverrides":{"ResponseCode":0,"ResponseError":"",', 109)
@@ -169,14 +167,47 @@ def hook_payload(Exchange x not None, bytes params not None, bytes session not N
     out.add(session)
     out.put(',"config":', 10)
     out.add(config)
+    put_extra(out, x, more)
+    return out.take()
+
+
+def virtual_payload(Exchange x not None, bytes params not None, bytes session not None, bytes config not None, bytes more not None,
+                    bytes body not None):
+    """What a virtual endpoint is given (tyk-jsvm 12.1): without a Host header. Arguments as for hook_payload."""
+    cdef HeaderBlock head = x.req
+    out.size = 0
+    out.put('{"request":{"Headers":', 22)
+    put_headers(out, head, True)
+    out.put(',"Body":', 8)
+    put_bytes(out, body, KEEP)
+    out.put(',"URL":', 7)
+    put_url(out, x)
+    out.put(',"Params":', 10)
+    out.add(params)
+    if x.client.secure:
+        out.put(',"Scheme":"https"},"session":', 29)
+    else:
+        out.put(',"Scheme":"http"},"session":', 28)
+    out.add(session)
+    out.put(',"config":', 10)
+    out.add(config)
+    put_extra(out, x, more)
+    return out.take()
+
+
+cdef int put_url(Buffer out, Exchange x) except -1:
+    cdef bytes path = x.full_path, query = x.full_query
+    return put_bytes(out, path + b"?" + query if query else path, REPLACE)
+
+
+cdef int put_extra(Buffer out, Exchange x, bytes more) except -1:
+    """The last member, and the end of the whole."""
     out.put(',"extra":{"RemoteAddr":', 23)
     put_bytes(out, x.client.address, REPLACE)
     out.put(',"ClientAddr":', 14)
-    client = x.client.address if x.gw.address_of is None else x.client_address
-    put_bytes(out, client, REPLACE)
+    put_bytes(out, x.client.address if x.gw.address_of is None else x.client_address, REPLACE)
     out.put(',"RequestID":', 13)
     put_bytes(out, x.request_id, REPLACE)
     out.put(",", 1)
     out.add(more)
-    out.put("}}", 2)
-    return out.take()
+    return out.put("}}", 2)

@@ -10,8 +10,9 @@ from core.scripts.answers import override
 from core.scripts.auth import AuthKeys
 from core.scripts.context import BUSY, BUSY_KINDS, NOT_RUNNING, Api, Returned, Script, log
 from core.scripts.edits import edit
-from core.scripts.payload import body_value, extra, hook_request, payload, url_text
+from core.scripts.payload import Extra, query_params, url_text
 from core.sessions.model import SessionError
+from jsvm_pool.envelope import hook_payload
 from jsvm_pool.results import HookResult, ResultError, decode_hook
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ class RequestHook:
         self._spec = spec
         self._script = script
         self._what = f"{spec.kind} hook {spec.name}"
+        self._extra = Extra(api.api_id, api.name, spec.kind)
         self._auth = auth
         self._session = spec.require_session and spec.kind in ("post", "post_key_auth")
         self._chain = spec.kind not in ("pre", "auth_check")    # whose answers go through the response chain
@@ -46,9 +48,9 @@ class RequestHook:
         if self._auth is not None and self._auth.known(x):
             return False
         url = url_text(x)
-        request = hook_request(x, url, body_value(x.body or b""))
-        more = extra(x, api.api_id, api.name, self._spec.kind, api.places.find(x))
-        text = payload(request, api.worker.session(x, self._session), api.config, more)
+        more = self._extra.text(x, api.places.find(x))
+        session = api.worker.session(x, self._session)
+        text = hook_payload(x, query_params(x), session, api.config, more, None, x.body or b"")
         serial = x.serial_number
 
         def done(returned: Returned) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from core.admin.context import AdminContext
 from core.apidef.specs import PlanSpec, TransportSpec
 from core.findings import Finding
 from core.obs.hooks import OUTCOMES, row_name
+from core.scripts.context import Script
 from core.scripts.host import HostFunctions
 from core.scripts.host_types import Caller, HostError
 from jsvm_pool.pool import Hook, Pool
@@ -67,6 +67,18 @@ def pool_settings(config: Any) -> PoolSettings:
     )
 
 
+class Unavailable:
+    """Stands for a script where V8 cannot be used."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, why: str) -> None:
+        self._loop = loop
+        self._why = why
+
+    def call(self, payload: bytes, done: Callable[[CallResult], None], /) -> None:
+        """The request is refused."""
+        self._loop.call_soon(done, CallResult("disabled", None, self._why))
+
+
 class ScriptService:
     """One per worker, on its loop."""
 
@@ -79,20 +91,16 @@ class ScriptService:
         self._pool: Pool | None = None
         self._failed = ""
         self._host = HostFunctions(admin)
-        self._hooks: dict[tuple[int, int, str, str], Hook] = {}
-        self._kept: list[Program] = []      # their ids are in _hooks
         self._timeout = timeout_of(admin.config)
 
     def configure(self, config: Any) -> None:
-        """Take another configuration; hooks are made anew for it."""
+        """Take another configuration, for scripts that are made from now on."""
         self._host.configure(config)
         self._timeout = timeout_of(config)
 
     async def prepare(self, specs: Iterable[PlanSpec]) -> list[Finding]:
         """Load the scripts of all APIs; those that fail are reported, and fail again when they are called."""
         found = {spec.scripts.program: spec for spec in specs if spec.scripts is not None and spec.scripts.program is not None}
-        self._hooks.clear()
-        self._kept = list(found)
         if self._pool is not None:
             self._pool.configure(pool_settings(self._admin.config), found)
         if not found:
@@ -100,7 +108,8 @@ class ScriptService:
         pool = self._open()
         if pool is None:
             return [Finding("error", spec.file, "$.custom_middleware", self._failed) for spec in found.values()]
-        reports = await pool.prepare([Hook(pool, program, 0, "request", owner_of(spec), self._timeout) for program, spec in found.items()])
+        hooks = [Hook(pool, program, 0, "request", owner_of(spec), self._timeout) for program, spec in found.items()]
+        reports = await pool.prepare(hooks)
         return [finding for program, report in reports.items() for finding in _findings(found[program], program, report)]
 
     def _open(self) -> Pool | None:
@@ -113,37 +122,28 @@ class ScriptService:
                 log.error("%s", self._failed)
         return self._pool
 
-    def call(
-        self, program: Program, entry: int, mode: str, payload: bytes, owner: Owner, done: Callable[[CallResult], None]
-    ) -> None:
-        """Call an entry of a program. done is called once, later."""
-        hook = self._hooks.get((id(program), entry, mode, owner.api_id))
-        if hook is None:
-            pool = self._open()
-            if pool is None:
-                self._loop.call_soon(done, CallResult("disabled", None, self._failed))
-                return
-            hook = self._hook(pool, program, entry, mode, owner)
-        hook.call(payload, done)
-
-    def _hook(self, pool: Pool, program: Program, entry: int, mode: str, owner: Owner) -> Hook:
-        name = program.entries[entry]
-        row = self._rows.row_for(row_name(owner.api_id, mode, name))
+    def make(self, spec: PlanSpec, program: Program, entry: int, mode: str, name: str) -> Script:
+        """What calls an entry of a program. name: of the hook, "pre:mw" or the like."""
+        pool = self._open()
+        if pool is None:
+            return Unavailable(self._loop, self._failed)
+        kind, _, function = name.partition(":")
+        row = self._rows.row_for(row_name(spec.api_id, kind, function))
         count = self._region.count
 
-        def observe(kind: str, microseconds: int) -> None:
-            count(row, OUTCOMES[kind], microseconds)
+        def observe(outcome: str, microseconds: int) -> None:
+            count(row, OUTCOMES[outcome], microseconds)
 
-        hook = Hook(pool, program, entry, mode, owner, self._timeout, f"{mode} {name}", observe)
-        self._kept.append(program)
-        self._hooks[id(program), entry, mode, owner.api_id] = hook
-        return hook
+        return Hook(pool, program, entry, mode, owner_of(spec), self._timeout, name, observe)
+
+    @property
+    def timeout(self) -> float:
+        """Seconds that a script may run."""
+        return self._timeout
 
     async def _ask(self, name: str, arguments: list[str | None], owner: Owner, deadline: float) -> tuple[int, str]:
         """A call of a host function; jsvm_timeout holds for it as for the script."""
-        caller = Caller(**dataclasses.asdict(owner), deadline=deadline) if owner.tls is None else Caller(
-            owner.api_id, owner.org_id, owner.name, owner.tls, deadline
-        )  # fmt: skip
+        caller = Caller(owner.api_id, owner.org_id, owner.name, owner.tls, deadline)
         try:
             text = await self._host.call(name, arguments, caller)
         except HostError as error:
@@ -157,7 +157,9 @@ class ScriptService:
             log.info("%s", text, extra={"raw": True})
             return
         owner = hook.caller if hook is not None else None
-        fields = {} if owner is None else {"api_id": owner.api_id, "org_id": owner.org_id, "name": owner.name, "type": "log-msg"}
+        fields = {"type": "log-msg"}
+        if owner is not None:
+            fields |= {"api_id": owner.api_id, "org_id": owner.org_id, "name": owner.name}
         log.log(_LEVELS.get(level, logging.INFO), "%s", text, extra={"fields": fields})
 
     def stats(self) -> dict[str, int]:

@@ -50,7 +50,7 @@ class ScriptSteps:
         self._config = config
         self._worker.rates_in_headers = config.rate_limit_response_headers == "rate_limits"
         self._apis = {}
-        return (config.ignore_canonical_mime_header_key,)
+        return config.ignore_canonical_mime_header_key, self._services.scripts.timeout
 
     def pre(self, spec: PlanSpec) -> list[Step]:
         """The pre hooks."""

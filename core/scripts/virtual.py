@@ -8,7 +8,8 @@ from accel.http1 import Exchange
 from core.scripts.answers import check_status, forced
 from core.scripts.context import BUSY, BUSY_KINDS, Api, Returned, Script, log
 from core.scripts.headers import response_fields
-from core.scripts.payload import extra, payload, virtual_request
+from core.scripts.payload import Extra, form_params
+from jsvm_pool.envelope import virtual_payload
 from jsvm_pool.results import ResultError, VirtualResult, decode_virtual
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class Virtual:
         self._script = script
         self._path = path
         self._what = f"virtual endpoint {spec.function} of {path}"
+        self._extra = Extra(api.api_id, api.name, "virtual")
 
     def run(self, x: Exchange) -> bool:
         """Start the script; what a PathStep calls."""
@@ -36,8 +38,9 @@ class Virtual:
         if self._spec.problem:
             self._failed(x, self._spec.problem)
             return False
-        more = extra(x, api.api_id, api.name, "virtual", api.places.of(x, self._path))
-        text = payload(virtual_request(x), api.worker.session(x, self._spec.use_session), api.config, more)
+        more = self._extra.text(x, api.places.of(x, self._path))
+        session = api.worker.session(x, self._spec.use_session)
+        text = virtual_payload(x, form_params(x), session, api.config, more, x.body or b"")
         serial = x.serial_number
 
         def done(returned: Returned) -> None:
