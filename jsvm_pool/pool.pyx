@@ -522,7 +522,7 @@ cdef class Pool:
                 lane.isolate.answer(0, "")
             return
         task = self.loop.create_task(
-            self._ask(lane, hook, parts) if kind == CALL else self._ask_later(lane, hook, *parts)
+            self._ask(lane, call, hook, parts) if kind == CALL else self._ask_later(lane, call, hook, *parts)
         )
         if call is not None:
             if call.tasks is None:
@@ -530,22 +530,27 @@ cdef class Pool:
             call.tasks.add(task)
             task.add_done_callback(call.tasks.discard)
 
-    async def _ask(self, Lane lane, Hook hook, list parts):
-        status, text = await self._answer(hook, parts)
+    async def _ask(self, Lane lane, Call call, Hook hook, list parts):
+        status, text = await self._answer(lane, call, hook, parts)
         if not lane.retired:
             lane.isolate.answer(status, text)
 
-    async def _ask_later(self, Lane lane, Hook hook, object number, object generation, list parts):
-        status, text = await self._answer(hook, parts)
+    async def _ask_later(self, Lane lane, Call call, Hook hook, object number, object generation, list parts):
+        status, text = await self._answer(lane, call, hook, parts)
         if not lane.retired:
             self._operate(lane, F_DELIVER, json.dumps([number, generation, status, text]).encode(), ("deliver", hook))
 
-    async def _answer(self, Hook hook, list parts):
+    async def _answer(self, Lane lane, Call call, Hook hook, list parts):
+        """What the host says. Where the call has used up its time with it, the script does not go on."""
+        cdef double end = (call.began_at if call is not None and call.began_at else self.loop.time()) + hook.timeout
         try:
-            return await self.host(parts[0], parts[1:], hook.caller, self.loop.time() + hook.timeout)
+            said = await self.host(parts[0], parts[1:], hook.caller, end)
         except Exception as error:
             self.log("error", f"internal: {parts[0]}: {type(error).__name__}: {error}", hook)
-            return 0, ""
+            said = 0, ""
+        if call is not None and self.loop.time() >= end and not call.finished and not lane.retired:
+            self._end(lane, call, "timeout", f"timed out after {hook.timeout:g}s")
+        return said
 
     # -- time -------------------------------------------------------------------
 
@@ -584,7 +589,7 @@ cdef class Pool:
             if lane.program is None:
                 call.hook.mark_slow()
             self._skip_behind(lane)
-        if now - max(call.began_at, call.queued_at) > call.hook.timeout and running > 0:
+        if now - call.began_at > call.hook.timeout and running > 0:
             self._end(lane, call, "timeout", f"timed out after {call.hook.timeout:g}s")
         elif running > 2 * STALL:
             self._weigh(lane, call)

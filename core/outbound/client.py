@@ -175,7 +175,7 @@ class Client:
             # aiohttp sends the headers for a proxy in front of a tunnel only.
             headers += login.items()
         async with session.request(
-            request.method,
+            _Verbatim(request.method),
             URL(url.text(), encoded=True),
             data=request.body or None,
             headers=headers,
@@ -201,6 +201,15 @@ class Client:
 
     async def close(self) -> None:
         await asyncio.gather(self._lines.close(), *self._closing)
+
+
+class _Verbatim(str):
+    """A method as it is: they are case-sensitive (RFC 9110 section 9.1), and aiohttp would write them in capitals."""
+
+    __slots__ = ()
+
+    def upper(self) -> str:
+        return self
 
 
 def _headers(response: aiohttp.ClientResponse) -> tuple[tuple[str, str], ...]:

@@ -57,10 +57,10 @@ class Answer:
 
 
 def check_method(method: str) -> str:
-    """The method in upper case. Raises OutboundError for what is none, and for CONNECT, which asks for no answer."""
+    """The method as it is. Raises OutboundError for what is none, and for CONNECT, which asks for no answer."""
     if _TOKEN.match(method) is None or method.upper() == "CONNECT":
         raise OutboundError(f"{method[:40]!r} is no method that can be sent")
-    return method.upper()
+    return method
 
 
 def check_headers(headers: tuple[Header, ...]) -> tuple[Header, ...]:
