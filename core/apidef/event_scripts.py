@@ -51,6 +51,8 @@ def event_scripts(
     definition: dict[str, Any], options: CompileOptions, scripts: Scripts | None, notes: Notes
 ) -> EventScripts | None:
     """Compile the handlers of one definition, None if it has none. scripts: None when no file was read."""
+    if not definition.get("event_handlers"):
+        return None
     builder = ProgramBuilder(scripts, options, notes)
     hooks: dict[EventHook, None] = {}
     for place, meta in _metas(definition):
