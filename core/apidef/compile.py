@@ -13,6 +13,7 @@ from core.apidef.decode import Definition, decode
 from core.apidef.durations import parse_expiry
 from core.apidef.edits import header_edits, processor_edits, whole_timeout
 from core.apidef.endpoints import endpoints
+from core.apidef.event_scripts import event_scripts
 from core.apidef.loops import resolve_loops
 from core.apidef.options import CompileOptions
 from core.apidef.patterns import translated
@@ -130,6 +131,7 @@ def compile_definition(
         api_expires=expires,
         addresses=addresses,
         scripts=script_spec,
+        event_scripts=event_scripts(definition, options, scripts, report),
     )
     if chooser is None or chooser.children or chooser.own_name:
         single = _with(base, parts[0]) if parts else base

@@ -15,6 +15,16 @@ from core.apidef.snapshot import Scripts
 from jsvm_pool.program import Module, Program, Source
 
 Origin = int  # index of a source
+_NAME = re.compile(r"[^\W\d][\w$]*|\$[\w$]*")
+_EXPRESSION = re.compile(r"""(?:[^\W\d]|\$)[\w$]*(?:\.(?:[^\W\d]|\$)[\w$]*|\[(?:\d+|"[^"\\\n]*"|'[^'\\\n]*')\])*\Z""")
+_RESERVED = frozenset(
+    [
+        "await", "break", "case", "catch", "class", "const", "continue", "debugger", "default", "delete", "do", "else",
+        "enum", "export", "extends", "false", "finally", "for", "function", "if", "import", "in", "instanceof", "let",
+        "new", "null", "return", "static", "super", "switch", "throw", "true", "try", "typeof", "var", "void", "while",
+        "with", "yield",
+    ]
+)  # fmt: skip
 _FIRST_NAME = re.compile(r"[\w$]+")
 
 
@@ -163,3 +173,13 @@ class ProgramBuilder:
 
 def _has_word(text: str, word: str) -> bool:
     return word in text and re.search(rf"(?<![\w$]){re.escape(word)}(?![\w$])", text) is not None
+
+
+def name_problem(name: str) -> str:
+    """Say why a text does not name an object or function of a script, "" if it does."""
+    if not name:
+        return "no name is given"
+    if not _EXPRESSION.match(name):
+        return f"{name!r:.80} does not name an object, expected a name such as mw or a.mw"
+    first = _NAME.match(name)
+    return f"{name!r:.80} is a word of the language" if first is not None and first[0] in _RESERVED else ""

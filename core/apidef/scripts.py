@@ -3,32 +3,22 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from core.apidef.edits import Notes
+from core.apidef.event_scripts import event_paths
 from core.apidef.features import REFUSED, authenticates_by_script, runs_javascript
 from core.apidef.options import CompileOptions
 from core.apidef.script_files import FOLDERS, is_script
-from core.apidef.script_program import Origin, ProgramBuilder
+from core.apidef.script_program import Origin, ProgramBuilder, name_problem
 from core.apidef.snapshot import Scripts
 from core.apidef.versions import Version, unsupported, versions
 from core.config.gojson import join_path
 from jsvm_pool.program import Program
 
 ISOLATIONS = ("", "request", "shared")
-_NAME = re.compile(r"[^\W\d][\w$]*|\$[\w$]*")
-_EXPRESSION = re.compile(r"""(?:[^\W\d]|\$)[\w$]*(?:\.(?:[^\W\d]|\$)[\w$]*|\[(?:\d+|"[^"\\\n]*"|'[^'\\\n]*')\])*\Z""")
-_RESERVED = frozenset(
-    [
-        "await", "break", "case", "catch", "class", "const", "continue", "debugger", "default", "delete", "do", "else",
-        "enum", "export", "extends", "false", "finally", "for", "function", "if", "import", "in", "instanceof", "let",
-        "new", "null", "return", "static", "super", "switch", "throw", "true", "try", "typeof", "var", "void", "while",
-        "with", "yield",
-    ]
-)  # fmt: skip
 HOOKS = ("pre", "auth_check", "post_key_auth", "post", "response")
 _KINDS = {"pre": "pre", "auth": "auth_check", "post_auth": "post_key_auth", "post": "post"}
 _AUTH = "$.custom_middleware.auth_check"
@@ -134,7 +124,7 @@ class ScriptCompiler:
             notes.warn(place, f"{_OFF}, so requests to this virtual endpoint go to the upstream", "Set it to true.")
             return None, False
         name = entry.get("response_function_name", "")
-        problem = _name_problem(name)
+        problem = name_problem(name)
         number = 0 if problem else self._builder.entry(name)
         use_session, proxy = entry.get("use_session", False), entry.get("proxy_on_error", False)
         return VirtualSpec(name, number, use_session, proxy, problem), True
@@ -221,7 +211,7 @@ class ScriptCompiler:
             else:
                 self._builder.encoded(source, uri, f"virtual endpoint {entry['method']} {entry.get('path', '')}")
             name = entry.get("response_function_name", "")
-            problem = _name_problem(name)
+            problem = name_problem(name)
             if problem:
                 self._notes.flaw(f"{place}.response_function_name", f"{problem}, so the endpoint always fails")
             else:
@@ -247,7 +237,7 @@ class ScriptCompiler:
     def _spec(self, hook: _Hook) -> HookSpec:
         problem = hook.problem
         if not problem:
-            problem = _name_problem(hook.name)
+            problem = name_problem(hook.name)
             if problem:
                 self._notes.flaw(hook.at("name"), f"{problem}, so every request is answered with 500")
         if problem:
@@ -275,7 +265,7 @@ class ScriptCompiler:
 
 def script_paths(definition: dict[str, Any]) -> list[str]:
     """Return the paths of all scripts that a definition names, as it writes them."""
-    named: list[str] = []
+    named = event_paths(definition)
     if runs_javascript(definition):
         section = definition.get("custom_middleware", {})
         lists = (section.get(kind, []) for kind in HOOKS if kind != "auth_check")
@@ -302,12 +292,3 @@ def _virtual_entries(found: list[Version]) -> list[tuple[str, dict[str, Any]]]:
         for index, entry in enumerate(version.info.get("extended_paths", {}).get("virtual", []))
         if not entry.get("disabled") and entry.get("method")
     ]
-
-
-def _name_problem(name: str) -> str:
-    if not name:
-        return "no name is given"
-    if not _EXPRESSION.match(name):
-        return f"{name!r:.80} does not name an object, expected a name such as mw or a.mw"
-    first = _NAME.match(name)
-    return f"{name!r:.80} is a word of the language" if first is not None and first[0] in _RESERVED else ""

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from core.apidef.addresses import AddressLists
     from core.apidef.edits import HeaderChange
     from core.apidef.endpoints import EndpointSpec
+    from core.apidef.event_scripts import EventScripts
     from core.apidef.recording import RecordingSpec
     from core.apidef.scripts import ScriptSpec
     from core.apidef.versions import Selector
@@ -91,7 +92,8 @@ class PlanSpec:
     of the same API. ``expires`` is the unix time from which a version is refused, None for never, ``api_expires`` the
     one of the whole API. ``endpoints`` holds the entries that speak of paths. ``recording`` says what is unusual
     about the records of its requests, None for nothing. ``addresses`` says which clients it is open to, None for all.
-    ``scripts`` is its JavaScript, one object in the specs of all versions, None for none.
+    ``scripts`` is its JavaScript, one object in the specs of all versions, ``event_scripts`` that of its event
+    handlers, None for none.
     ``injected`` is what a response processor edits after the version's own edits.
     """
 
@@ -136,4 +138,5 @@ class PlanSpec:
     recording: RecordingSpec | None = None
     addresses: AddressLists | None = None
     scripts: ScriptSpec | None = None
+    event_scripts: EventScripts | None = None
     injected: HeaderChange | None = None

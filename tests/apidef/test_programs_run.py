@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from typing import Any
 
 import pytest
-from jsvm_pool.pool import Hook, Pool
 
 from core.apidef.scripts import VirtualSpec
-from jsvm_pool.settings import CallResult, PoolSettings
+from jsvm_pool.settings import CallResult
+from tests.apidef.script_runner import run_entries
 from tests.apidef.script_site import ScriptSite, blob, hook, virtual
 
 REQUEST = {
@@ -19,33 +18,11 @@ REQUEST = {
 }  # fmt: skip
 
 
-class Caller:
-    api_id = "a"
-
-
-async def refuse(*_: object) -> tuple[int, str]:
-    raise AssertionError("these scripts do not call the host")
-
-
 def results(site: ScriptSite, calls: list[tuple[int, str, dict[str, Any]]]) -> list[CallResult]:
     """Run entries of the API's program: (entry, mode, payload) each."""
     program = site.scripts().program
     assert program is not None
-
-    async def run() -> list[CallResult]:
-        loop = asyncio.get_running_loop()
-        pool = Pool(loop, PoolSettings(contexts=1, max_contexts=2), refuse, lambda *_: None)
-        try:
-            found: list[CallResult] = []
-            for entry, mode, payload in calls:
-                ended: asyncio.Future[CallResult] = loop.create_future()
-                Hook(pool, program, entry, mode, Caller(), 5.0).call(json.dumps(payload).encode(), ended.set_result)
-                found.append(await ended)
-            return found
-        finally:
-            await pool.close()
-
-    return asyncio.run(run())
+    return run_entries(program, calls)
 
 
 def headers(site: ScriptSite) -> list[dict[str, str]]:
