@@ -108,7 +108,7 @@ class RequestHook:
             self._api.refused(self._what, returned.error)
             x.fail(503, BUSY)
         else:
-            self._refuse(x, returned.error)
+            self._refuse(x, returned.error, DISABLED if returned.kind == "disabled" else FAILED)
 
     def _refuse(self, x: Exchange, why: str, message: str = FAILED) -> None:
         self._api.refused(self._what, why)

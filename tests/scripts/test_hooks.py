@@ -97,6 +97,15 @@ def test_a_hook_is_told_more_than_in_tyk(site: HookSite) -> None:
     assert (site.pool.calls[1]["extra"]["Path"], site.pool.calls[1]["extra"]["PathParams"]) == ("", {})
 
 
+def test_a_path_that_is_not_ascii_never_reaches_a_script(site: HookSite) -> None:
+    site.serve(unchanged)
+    for raw in (b"/api/\xff\xc3", b"/api/x?a=\xe2\x82"):
+        with site.path.connect() as client:
+            client.send(b"GET " + raw + b" HTTP/1.1\r\nHost: g\r\n\r\n")
+            assert client.read().status == 400
+    assert not site.pool.calls
+
+
 def test_an_untouched_request_goes_upstream_byte_for_byte(site: HookSite) -> None:
     site.serve(unchanged)
     answer = site.path.fetch("/api/a%2Fb//c?z=1&a=%7e&b=x+y&flag&bad=%zz", method="POST", body=b"\x00\xff\xc3\xa9")
@@ -262,6 +271,13 @@ def test_without_a_runtime_requests_are_refused(
     assert (answer.status, json.loads(answer.body)) == (500, {"error": "middleware error"})
     assert not upstream.seen("/disabled")
     assert "enable_jsvm is off" in caplog.text
+
+
+def test_an_engine_that_does_not_start_refuses(site: HookSite, upstream: Upstream) -> None:
+    site.serve(lambda payload: Result(kind="disabled", error="V8 cannot be loaded"))
+    answer = site.path.fetch("/api/engine")
+    assert (answer.status, json.loads(answer.body)) == (500, {"error": "middleware error"})
+    assert not upstream.seen("/engine")
 
 
 def test_a_hook_that_cannot_run_refuses_without_being_called(site: HookSite, caplog: pytest.LogCaptureFixture) -> None:
