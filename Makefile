@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 CONF   ?= tyk.conf.example
-SOURCES := $(wildcard accel/*.pyx accel/*.pxd accel/*.pxi accel/*.h bench/*.pxd bench/*/*.pyx) setup.py pyproject.toml
+SOURCES := $(wildcard accel/*.pyx accel/*.pxd accel/*.pxi accel/*.h jsvm_pool/*.pyx jsvm_pool/*.pxd bench/*.pxd bench/*/*.pyx) setup.py pyproject.toml
 
 .DEFAULT_GOAL := help
 .PHONY: help build run test lint bench-proxy soak exact faults docs clean
@@ -15,7 +15,7 @@ help:  ## this list
 $(VENV)/.dependencies: requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "make: $(PYTHON) is older than Python 3.11; use make PYTHON=python3.11" >&2; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "make: '$(PYTHON) -m venv' failed; on Debian and Ubuntu install python3-venv" >&2; exit 1; }
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
 	@touch $@
 
 $(VENV)/.built: $(VENV)/.dependencies $(SOURCES)
@@ -50,4 +50,4 @@ docs: build  ## regenerate the options reference and tyk.conf.example
 	$(BIN)/python -m core.config.render
 
 clean:  ## remove everything that make made
-	rm -rf $(VENV) build *.egg-info accel/*.so bench/*/*.so
+	rm -rf $(VENV) build *.egg-info accel/*.so jsvm_pool/*.so bench/*/*.so

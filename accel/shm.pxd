@@ -42,6 +42,8 @@ cpdef enum:
     G_STORE_CONNECTED = 9
     G_STORE_WAITING = 10
     G_KEYS_CACHED = 11
+    G_SCRIPT_CONTEXTS = 12
+    G_SCRIPTS_WAITING = 13
     G_GAUGES_END = 16       # not a word: the first index that is a counter
     # counters
     G_CONNECTIONS_TOTAL = 16
@@ -86,6 +88,12 @@ cpdef enum:
     G_BREAKER_TRIPS = 55
     G_BREAKER_REFUSED = 56
     G_NAMED_HOSTS_DROPPED = 57
+    G_SCRIPT_CALLS = 58
+    G_SCRIPTS_FAILED = 59
+    G_SCRIPTS_ENDED = 60    # by the time limit or the memory limit
+    G_CONTEXTS_REPLACED = 61
+    G_HOST_CALLS = 62
+    G_SCRIPT_REQUESTS = 63  # HTTP requests of scripts
     # bounds that were hit
     B_CONNECTIONS = 64
     B_HEAD_BYTES = 65
@@ -109,6 +117,8 @@ cpdef enum:
     B_EVENTS = 83
     B_COUNTERS = 84                 # no counter was free for a rate limit or quota
     B_BUFFERED_RESPONSE = 85        # a response was too large to be held for its steps
+    B_SCRIPTS = 90                  # calls that found no context
+    B_SCRIPT_REQUESTS = 91          # HTTP requests of scripts that found no place
     # messages that were refused
     R_BAD_REQUEST = 96              # 400
     R_NOT_IMPLEMENTED = 97          # 501

@@ -152,6 +152,7 @@ class Services:
             shm.G_PATH_RESULTS_CLEARED: self.path_memo.cleared,
             shm.G_BREAKER_TRIPS: self.breaker_trips,
             shm.G_NAMED_HOSTS_DROPPED: self.named_hosts_dropped,
+            **self.scripts.counters(),
         }
 
     def gauges(self) -> dict[int, int]:
@@ -161,6 +162,7 @@ class Services:
             shm.G_STORE_CONNECTED: store["connected"],
             shm.G_STORE_WAITING: store["waiting"],
             shm.G_KEYS_CACHED: len(self.cache),
+            **self.scripts.gauges(),
         }
 
     async def close(self, grace: float) -> None:

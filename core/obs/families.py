@@ -150,4 +150,17 @@ FAMILIES = (
         "Times that the connections to a host that rewrites named were given up for those to another one.",
         "G_NAMED_HOSTS_DROPPED",
     ),
+    Family("preforge_script_contexts", "gauge", "V8 contexts that exist.", "G_SCRIPT_CONTEXTS"),
+    Family("preforge_scripts_waiting", "gauge", "Calls of scripts that wait for a context.", "G_SCRIPTS_WAITING"),
+    Family("preforge_script_calls_total", "counter", "Calls of scripts.", "G_SCRIPT_CALLS"),
+    Family("preforge_scripts_failed_total", "counter", "Calls whose script failed.", "G_SCRIPTS_FAILED"),
+    Family(
+        "preforge_scripts_ended_total",
+        "counter",
+        "Calls that were ended because of the time or the memory they took.",
+        "G_SCRIPTS_ENDED",
+    ),
+    Family("preforge_contexts_replaced_total", "counter", "V8 contexts that were given up.", "G_CONTEXTS_REPLACED"),
+    Family("preforge_host_calls_total", "counter", "Calls of scripts to functions of the gateway.", "G_HOST_CALLS"),
+    Family("preforge_script_requests_total", "counter", "HTTP requests of scripts.", "G_SCRIPT_REQUESTS"),
 )

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from accel import shm
+from core.obs import hooks
 from core.obs.families import FAMILIES
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -55,6 +56,11 @@ def render_chunks(shared: shm.SharedCounters, names: Mapping[str, str], version:
     yield from _per_api(
         served, "preforge_api_sent_bytes_total", "counter", "Bytes of answers.", _one(shm.A_BYTES_OUT)
     )
+    called = _hook_rows(shared)
+    yield from _per_api(called, "preforge_hook_calls_total", "counter", "Calls of hooks by outcome.", _outcomes)
+    yield from _per_api(
+        called, "preforge_hook_duration_seconds", "histogram", "Time from the call of a hook to its result.", _durations
+    )
 
 
 def escape_label(value: str) -> str:
@@ -77,7 +83,16 @@ def _rows(shared: shm.SharedCounters, names: Mapping[str, str]) -> list[Row]:
     return [
         (f'api_id="{escape_label(api_id)}",api_name="{escape_label(stored.get(api_id, ""))}"', words)
         for row, api_id in shared.rows()
-        if (words := counted.get(row, nothing)) is not nothing or api_id in stored
+        if not hooks.is_hook(api_id) and ((words := counted.get(row, nothing)) is not nothing or api_id in stored)
+    ]
+
+
+def _hook_rows(shared: shm.SharedCounters) -> list[Row]:
+    counted = shared.row_totals()
+    return [
+        (",".join(f'{label}="{escape_label(value)}"' for label, value in hooks.labels(name)), counted[row])
+        for row, name in shared.rows()
+        if hooks.is_hook(name) and row in counted
     ]
 
 
@@ -145,6 +160,14 @@ def _requests(name: str, labels: str, words: tuple[int, ...]) -> str:
         f'{name}{{{labels},status_class="{label}"}} {count}\n'
         for label, count in zip(_CLASSES, words, strict=False)
         if count or label == "2xx"
+    )
+
+
+def _outcomes(name: str, labels: str, words: tuple[int, ...]) -> str:
+    return "".join(
+        f'{name}{{{labels},outcome="{outcome}"}} {count}\n'
+        for outcome, count in zip(hooks.LABELS, words, strict=False)
+        if count or outcome == "ok"
     )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from accel import shm
 from accel.shm import Region
 from core.admin.context import AdminContext
 from core.apidef.specs import PlanSpec, TransportSpec
@@ -162,10 +163,26 @@ class ScriptService:
             fields |= {"api_id": owner.api_id, "org_id": owner.org_id, "name": owner.name}
         log.log(_LEVELS.get(level, logging.INFO), "%s", text, extra={"fields": fields})
 
-    def stats(self) -> dict[str, int]:
-        """Of the pool and of the host functions."""
-        pool = self._pool.stats() if self._pool is not None else {}
-        return {**pool, **self._host.stats()}
+    def counters(self) -> dict[int, int]:
+        """Word of the shared counters -> what has been counted."""
+        host = self._host.stats()
+        found = {shm.G_SCRIPT_REQUESTS: host["http_requests"], shm.B_SCRIPT_REQUESTS: host["http_refused"]}
+        if self._pool is not None:
+            pool = self._pool.stats()
+            found |= {
+                shm.G_SCRIPT_CALLS: pool["calls"],
+                shm.G_SCRIPTS_FAILED: pool["errors"],
+                shm.G_SCRIPTS_ENDED: pool["timeouts"] + pool["memory"],
+                shm.G_CONTEXTS_REPLACED: pool["replaced"],
+                shm.G_HOST_CALLS: pool["host_calls"],
+                shm.B_SCRIPTS: pool["busy"],
+            }
+        return found
+
+    def gauges(self) -> dict[int, int]:
+        """Word of the shared counters -> how it is now."""
+        pool = self._pool.stats() if self._pool is not None else {"contexts": 0, "waiting": 0}
+        return {shm.G_SCRIPT_CONTEXTS: pool["contexts"], shm.G_SCRIPTS_WAITING: pool["waiting"]}
 
     async def close(self, seconds: float) -> None:
         """End all contexts."""
