@@ -496,7 +496,9 @@ def test_respond_to_head_and_with_nothing(path: DataPath) -> None:
     assert (answer.get("Content-Length"), answer.get("Content-Type")) == ("0", None)
 
 
-@pytest.mark.parametrize(("status", "name", "value"), [(99, b"A", b"b"), (600, b"A", b"b"), (200, b"A", b"\n"), (200, b"", b"")])
+@pytest.mark.parametrize(
+    ("status", "name", "value"), [(99, b"A", b"b"), (600, b"A", b"b"), (200, b"A", b"\n"), (200, b"", b"")]
+)
 def test_respond_with_what_cannot_be_sent_is_an_error_page(path: DataPath, status: int, name: bytes, value: bytes) -> None:
     path.plan(does(lambda x: x.respond(status, [(name, value)], b"")))
     answer = path.fetch("/api/x")
