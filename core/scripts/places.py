@@ -12,6 +12,7 @@ from core.apidef.specs import PlanSpec
 from core.scripts.addresses import listen_end
 
 MOST = 1024     # paths whose result is kept
+LONGEST = 512   # bytes of a path that is worth keeping
 
 Place = tuple[str, dict[str, str]]
 
@@ -44,9 +45,11 @@ class Places:
         key = x.method, path, end
         known = self._known.get(key)
         if known is None:
-            if len(self._known) >= MOST:
-                self._known.clear()
-            known = self._known[key] = self._look(x.method, unquote_to_bytes(path), end)
+            known = self._look(x.method, unquote_to_bytes(path), end)
+            if len(path) <= LONGEST:
+                if len(self._known) >= MOST:
+                    self._known.clear()
+                self._known[key] = known
         return known
 
     def of(self, x: Exchange, path: str) -> Place:

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from accel.http1 import HeaderEdit, KeyEntry
+from core.apidef.endpoints import EndpointSpec
 from core.sessions.model import from_value
-from tests.scripts.hook_support import CONFIG, HookSite, Json, Result, Script, overriding
+from tests.scripts.hook_support import CONFIG, HookSite, Json, Result, Script, overriding, spec, unchanged
 from tests.support.datapath import DataPath, does
 from tests.support.keys import session
 from tests.support.upstream import Upstream, head, reply
@@ -353,3 +354,35 @@ def test_an_answer_of_a_post_hook_meets_the_response_hooks(site: HookSite) -> No
     site.path.plan(site.hook("post"), response=[site.response()])
     answer = site.path.fetch("/api/x")
     assert (answer.status, answer.body) == (200, b"post and more")
+
+
+@pytest.mark.parametrize(("was", "status"), [("204 No Content", 0), ("304 Not Modified", 0), ("200 OK", 204), ("200 OK", 304)])
+def test_a_response_without_a_body_gets_none(site: HookSite, upstream: Upstream, was: str, status: int) -> None:
+    lines = ("Content-Length: 3",) if was == "200 OK" else ()
+    upstream.on("/none", reply(head(was, *lines), b"abc" if lines else b""))
+    serve_response(site, changing(Body="more", StatusCode=status or int(was[:3])))
+    with site.path.connect() as client:
+        client.send(b"GET /api/none HTTP/1.1\r\nHost: g\r\n\r\n")
+        answer = client.read()
+        assert (answer.status, answer.body) == (status or int(was[:3]), b"")
+        site.path.plan()
+        assert client.send(b"GET /api/after HTTP/1.1\r\nHost: g\r\n\r\n").read().status == 200
+
+
+def test_a_changed_response_to_head_has_no_body(site: HookSite) -> None:
+    serve_response(site, changing(Body="more"))
+    with site.path.connect() as client:
+        client.send(b"HEAD /api/x HTTP/1.1\r\nHost: g\r\n\r\n")
+        assert client.read("HEAD").body == b""
+        site.path.plan()
+        assert client.send(b"GET /api/after HTTP/1.1\r\nHost: g\r\n\r\n").read().status == 200
+
+
+def test_many_paths_are_looked_at_without_growth(site: HookSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("core.scripts.places.MOST", 3)
+    site.api = site.made(spec(EndpointSpec("ignored", "/{id}", "^/([^/]+)", "")))
+    site.serve(unchanged)
+    for number in [*range(10), "x" * 600]:
+        assert site.path.fetch(f"/api/{number}").status == 200
+        assert site.pool.calls[-1]["extra"]["PathParams"] == {"id": str(number)}
+    assert 0 < len(site.api.places._known) <= 3
