@@ -13,7 +13,12 @@ from jsvm_pool.settings import PoolSettings
 def settings_text(settings: PoolSettings) -> bytes:
     """For `boot` and `configure` of the runtime."""
     return json.dumps(
-        {"log_bytes": settings.log_bytes, "result_bytes": settings.result_bytes, "underscore": underscore()}
+        {
+            "log_bytes": settings.log_bytes,
+            "result_bytes": settings.result_bytes,
+            "underscore": underscore(),
+            "empty_session": settings.empty_session,
+        }
     ).encode()
 
 

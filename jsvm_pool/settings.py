@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 class PoolSettings:
     """Bounds of one worker (preforge.jsvm.*). contexts: kept ready; max_contexts: at most; memory: bytes of heap of one
     context; max_queued: calls that wait for one; result_bytes: text that a script may return; log_bytes: of one call;
-    resident_bytes: memory of the worker at which scripts that run are ended, 0 for no limit."""
+    empty_session: JSON of the session that stands for 0 in a payload."""
 
     contexts: int = 2
     max_contexts: int = 16
@@ -18,7 +18,7 @@ class PoolSettings:
     max_queued: int = 1024
     result_bytes: int = 16 << 20
     log_bytes: int = 65536
-    resident_bytes: int = 0
+    empty_session: str = "{}"
 
 
 @dataclass(slots=True)

@@ -13,7 +13,7 @@ from core.access.rewrite import Loops
 from core.scripts.headers import Spell
 from core.scripts.metadata import MetaData
 from core.scripts.places import Places
-from core.scripts.session_text import EMPTY, NULL, SessionTexts
+from core.scripts.session_text import NULL, SHORT, SessionTexts
 
 log = logging.getLogger("preforge.scripts")
 
@@ -71,7 +71,7 @@ class Worker:
         """The JSON of the session that a script is given: the one of the key, null where there is none, or an empty
         one if it is not to see the `real` one."""
         if not real:
-            return EMPTY
+            return SHORT
         return NULL if x.key is None else self.texts.get(x.key, x.grant)
 
 

@@ -17,6 +17,7 @@ from core.obs.hooks import OUTCOMES, row_name
 from core.scripts.context import Script
 from core.scripts.host import HostFunctions
 from core.scripts.host_types import Caller, HostError
+from core.scripts.session_text import EMPTY
 from jsvm_pool.pool import Hook, Pool
 from jsvm_pool.program import Program
 from jsvm_pool.settings import CallResult, PoolSettings, Report
@@ -65,6 +66,7 @@ def pool_settings(config: Any) -> PoolSettings:
         max_queued=max(0, ours.max_queued),
         result_bytes=ours.max_result_bytes,
         log_bytes=ours.max_log_bytes,
+        empty_session=EMPTY.decode(),
     )
 
 

@@ -16,7 +16,8 @@ def _empty() -> bytes:
     return dumps(found).encode()
 
 
-EMPTY = _empty()
+EMPTY = _empty()        # contexts have it: PoolSettings.empty_session
+SHORT = b"0"            # what stands for it in a payload, see runtime/run.js
 NULL = b"null"
 _REMAINING = b'"quota_remaining":'
 

@@ -4,7 +4,7 @@ const FAILED = '\u0001', PENDING = '\u0002', TAINTED = '\u0003', TOO_LONG = '\u0
 // A program that writes to TykJS gets one of its own: undoing the change after each call costs more.
 const WRITES_CORE = /TykJS(?:\s*\.\s*\w+|\s*\[[^\]]*\])*\s*=[^=]|TykJS[\s\S]{0,80}?\.prototype\b/;
 const NATIVE_NAMES = keysOf(functions);
-let ticket = 0, resultLimit = 1 << 24;
+let ticket = 0, resultLimit = 1 << 24, emptySession = null;
 freeze(makeCore);
 
 function message(error) {
@@ -224,7 +224,7 @@ const same = (value) => value;
 
 const modes = {
   request(handler, a) {
-    const request = a.request;
+    const request = a.request, params = request.Params, method = request.Method, uri = request.RequestURI, scheme = request.Scheme;
     if (handler.DoProcessRequest !== doProcessRequest) {
       request.Body = toBase64(request.Body, false);
       return deliverOf(handler.DoProcessRequest(request, a.session, a.config, a.extra), same);
@@ -237,6 +237,11 @@ const modes = {
       }
       const returned = result.Request;
       returned.Headers = {};
+      // What scripts cannot change need not be read again.
+      if (returned.Params === params) returned.Params = undefined;
+      if (returned.Method === method) returned.Method = undefined;
+      if (returned.RequestURI === uri) returned.RequestURI = undefined;
+      if (returned.Scheme === scheme) returned.Scheme = undefined;
       const unchanged = returned.Body === body;
       if (unchanged) returned.Body = undefined;
       else returned.Body = asText(returned.Body);
@@ -296,7 +301,9 @@ function runner() {
         }
         if (shared) program.shared = handlers;
       }
-      return mode(handlers(entry), jsonParse(this));
+      const a = jsonParse(this);
+      if (a.session === 0) a.session = emptySession();
+      return mode(handlers(entry), a);
     } catch (error) {
       current = 0;
       return describe(error);
@@ -309,6 +316,7 @@ function configure() {
   const settings = jsonParse(this);
   logLimit = settings.log_bytes;
   resultLimit = settings.result_bytes;
+  emptySession = new BuiltIn(`return (${settings.empty_session});`);
   return '';
 }
 
