@@ -216,7 +216,7 @@ class ScriptHttp:
             redirect = given["redirect"] or "follow"
             if redirect not in ("follow", "manual", "error"):
                 raise ValueError('$.redirect: expected "follow", "manual" or "error"')
-            request = self._outgoing(given["method"], parse(given["url"]), dict(headers), body, more=headers)
+            request = self._outgoing(given["method"].upper(), parse(given["url"]), dict(headers), body, more=headers)
             answer = await self._send(
                 request, caller, given["timeout"], _Budget(self._settings.most_bytes), follow=redirect == "follow"
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from core.scripts.hooks import RequestHook
 from core.scripts.metadata import MetaData
 from core.scripts.places import Places
 from core.scripts.responses import ResponseHook
-from core.scripts.session_text import SessionTexts
+from core.scripts.session_text import EMPTY, SessionTexts
 from core.scripts.virtual import Virtual, run_virtual
 from tests.support.datapath import DataPath
 
@@ -51,7 +52,9 @@ class FakeScript:
 
     def call(self, payload: bytes, done: Callable[[Returned], None], /) -> None:
         given = json.loads(payload)
-        self.calls.append(json.loads(payload))
+        if given["session"] == 0:
+            given["session"] = json.loads(EMPTY)    # as the runtime does it
+        self.calls.append(copy.deepcopy(given))
         result = self.script(given)
         if isinstance(result, str):
             result = result.encode()

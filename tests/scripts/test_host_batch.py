@@ -39,7 +39,7 @@ def test_answers_differ_from_their_requests(tmp_path: Path, server: Upstream) ->
     headers = {"Content-Length": ["2"], "X-Lower": ["1"]}
     assert found == [{"relative_url": f"{server.url}/x#frag", "code": 418, "headers": headers, "body": "\ufffdk"}]
     seen = server.requests[0]
-    assert (seen.method, seen.target, seen.body) == ("POST", "/x", b"b\xff")
+    assert (seen.method, seen.target, seen.body) == ("post", "/x", b"b\xff")
     assert [name for name, _ in seen.headers] == ["Host", "User-Agent", "X-Mixed", "Accept-Encoding", "Content-Length"]
     sent(tmp_path, {"requests": [part]}, {"ignore_canonical_mime_header_key": True})
     assert "x-MIXED" in [name for name, _ in server.requests[1].headers]

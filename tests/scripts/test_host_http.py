@@ -47,7 +47,7 @@ def test_a_request_is_not_what_the_script_says(tmp_path: Path, server: Upstream)
     }  # fmt: skip
     found = made(tmp_path, request)
     seen = server.requests[0]
-    assert (seen.method, seen.target, seen.body) == ("PUT", "/a%2F%2Fb?x=1&y=a%20b", "Grüße".encode())
+    assert (seen.method, seen.target, seen.body) == ("Put", "/a%2F%2Fb?x=1&y=a%20b", "Grüße".encode())
     names = ["Host", "User-Agent", "X-Certificateouid", "X-Two", "Accept-Encoding", "Content-Length"]
     assert [name for name, _ in seen.headers] == names
     assert seen.get("User-Agent") == "Go-http-client/1.1"
