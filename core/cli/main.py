@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable
 
-from core.cli import bundle, commands, start
+from core.cli import bundle, commands, js, start
 
 EXIT_USAGE = 2
 
@@ -54,6 +54,7 @@ def build_parser() -> argparse.ArgumentParser:
     lint = verb("lint", commands.lint, "check the configuration and every definition; changes nothing")
     lint.add_argument("--json", action="store_true", help="print JSON")
     bundle.add_parser(verbs)
+    js.add_parser(verbs)
     verb("version", commands.version, "show versions")
     return parser
 
