@@ -61,6 +61,7 @@ class WorkerContext:
     of the embedded server's socket, "" if there is none.
 
     request_reload asks the master to reload all workers and waits until that is done; it returns an error text or "".
+    request_replacement asks it to start another worker in this slot, which then ends this one, and says why.
     """
 
     slot: int
@@ -70,6 +71,7 @@ class WorkerContext:
     region: Region
     request_reload: Callable[[], Awaitable[str]]
     storage_socket: str = ""
+    request_replacement: Callable[[str], None] = lambda why: None
 
 
 class BootError(Exception):

@@ -342,6 +342,15 @@ class Master:
         elif message[0] == "reload":
             number = message[1]
             self._reload(lambda error, _: tell(worker, ("reloaded", number, error)))
+        elif message[0] == "replace":
+            self._replace(worker, message[1])
+
+    def _replace(self, worker: WorkerProcess, why: str) -> None:
+        """Start a worker that takes the place of one that cannot go on for long."""
+        slot = self._slots[worker.slot]
+        if slot.current is worker and slot.replacing is None and not self._stopping and not self._rolling.active:
+            log.warning("worker %d (%d) is replaced: %s", worker.slot, worker.pid, why)
+            self._start(slot)
 
     def _worker_ready(self, worker: WorkerProcess) -> None:
         slot = self._slots[worker.slot]

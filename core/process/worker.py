@@ -52,6 +52,7 @@ class Worker:
         reader, self._writer = await asyncio.open_unix_connection(sock=self._channel)
         beat = asyncio.create_task(self._beat())
         self._ctx.request_reload = self.request_reload
+        self._ctx.request_replacement = self.request_replacement
         await self._app.start_worker(self._ctx)
         self._send(("ready",))
         listening = asyncio.create_task(self._listen(reader))
@@ -72,6 +73,10 @@ class Worker:
             return await future
         finally:
             del self._reloads[number]
+
+    def request_replacement(self, why: str) -> None:
+        """Ask the master for another worker in this one's place."""
+        self._send(("replace", why))
 
     def _send(self, message: Message) -> None:
         if self._writer is not None:
