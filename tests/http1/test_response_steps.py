@@ -517,7 +517,8 @@ def test_answers_of_both_kinds_are_recorded_and_logged(upstream: Upstream, tmp_p
         path.plan(does(lambda x: x.respond(200, [], b"own")), response=[change], recording=recording, needs_body=True)
         path.fetch("/api/own", method="POST", body=b"sent")
         wait_for(lambda: recorder.records == 2, "both are recorded")
-        lines = wait_for(lambda: log.flush() and (tmp_path / "access.log").read_bytes().splitlines(), "both are logged")
+        wait_for(log.flush, "the log is written")
+    lines = (tmp_path / "access.log").read_bytes().splitlines()
     assert [(json.loads(line)["status"], json.loads(line)["path"]) for line in lines] == [(201, "/up"), (201, "/api/own")]
     records = [msgpack.unpackb(record, timestamp=0) for record in recorder.take() or []]
     assert [(record["Path"], record["ResponseCode"]) for record in records] == [("/up", 201), ("/own", 201)]
