@@ -96,8 +96,10 @@ cdef int respond(Exchange x, int status, list headers, bytes body) except -1:
     """Exchange.respond."""
     cdef HeaderBlock head
     cdef bytes name, value
-    if not in_steps(x) or x.stage == X_CHAIN:
+    if not in_steps(x):
         return 0
+    if x.stage == X_CHAIN:
+        raise RuntimeError("the request has its response, which its steps can change")
     check_status(status)
     head = HeaderBlock()
     for name, value in headers:

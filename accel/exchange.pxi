@@ -566,7 +566,7 @@ cdef class Exchange:
         """Answer the request through the response steps of its plan, as an upstream would have answered.
 
         status: 200 to 599; headers: (name, value) bytes pairs. Raises ValueError for another status and for bytes that
-        are not allowed.
+        are not allowed, RuntimeError in a response step.
         """
         respond(self, status, list(headers), body)
 

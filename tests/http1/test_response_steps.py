@@ -365,8 +365,9 @@ def test_client_that_leaves_while_its_response_is_collected_frees_the_upstream(p
         (lambda x: x.set_response(199, b""), PROBLEM),
         (lambda x: x.set_response(600, b""), PROBLEM),
         (lambda x: x.res.set(b"X-A", b"a\r\nb"), PROBLEM),
+        (lambda x: x.respond(200, [], b"again"), PROBLEM),
     ],
-    ids=["raises", "fails", "interim status", "unknown status", "header"],
+    ids=["raises", "fails", "interim status", "unknown status", "header", "responds"],
 )
 def test_failing_step_hides_the_response(path: DataPath, upstream: Upstream, fails: Any, expected: str) -> None:
     upstream.on("/secret", reply(head("200 OK", "Content-Length: 6", "X-Secret: 1") + b"secret"))
