@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from core.apidef.edits import Notes
 from tests.support.gateway import Gateway, Json, api, merge
 from tests.support.upstream import Upstream
 from tests.support.wire import Response
@@ -28,6 +29,11 @@ def versioned(api_id: str, upstream: Upstream, versions: Json, definition: Json,
         "definition": definition,
         "version_data": {"not_versioned": False, "default_version": default, "versions": named},
     }
+
+
+def no_virtual(entry: Json, place: str, notes: Notes) -> tuple[None, bool]:
+    """There are no virtual endpoints in these definitions."""
+    raise AssertionError(place)
 
 
 def error(answer: Response) -> str:

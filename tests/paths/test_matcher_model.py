@@ -17,6 +17,7 @@ from core.apidef.options import CompileOptions
 from core.apidef.patterns import path_pattern
 from tests.paths import model
 from tests.paths.model import Entry
+from tests.paths.support import no_virtual
 
 METHODS = st.sampled_from(["GET", "POST", "DELETE"])
 WORDS = st.sampled_from(["a", "b", "ab", "A", "a.b", "a+", "x(y", "é"])
@@ -60,7 +61,7 @@ def compiled(entries: list[Entry], options: CompileOptions) -> EndpointMatcher:
     for entry in entries:
         extended.setdefault(entry.kind, []).append(entry.document())
     report = Report("model.json")
-    specs = endpoints({"use_extended_paths": True, "extended_paths": extended}, "$", options, report)
+    specs = endpoints({"use_extended_paths": True, "extended_paths": extended}, "$", options, report, no_virtual)
     assert not report.fatal, report.findings
     return EndpointMatcher(endpoint(spec, no_window) for spec in specs)
 

@@ -11,6 +11,7 @@ from core.apidef.compile import Report
 from core.apidef.endpoints import endpoints
 from core.apidef.options import CompileOptions
 from core.apidef.patterns import path_pattern, translated
+from tests.paths.support import no_virtual
 
 PLAIN = CompileOptions()
 STRICT = CompileOptions(enable_path_prefix_matching=True, enable_path_suffix_matching=True)
@@ -79,7 +80,7 @@ def test_expression_that_go_has_not_or_reads_otherwise_is_refused(path: str) -> 
 def test_path_that_does_not_compile_is_an_error_of_the_definition() -> None:
     report = Report("a.json")
     info = {"use_extended_paths": True, "extended_paths": {"black_list": [{"path": "/ok"}, {"path": "/(", "method": "GET"}]}}
-    endpoints(info, "$.v", PLAIN, report)
+    endpoints(info, "$.v", PLAIN, report, no_virtual)
     assert report.fatal
     (finding,) = report.findings
     assert (finding.path, finding.severity) == ("$.v.extended_paths.black_list[1].path", "error")
@@ -88,7 +89,7 @@ def test_path_that_does_not_compile_is_an_error_of_the_definition() -> None:
 def test_entry_without_a_method_that_needs_one_is_pointed_out_and_left_out() -> None:
     report = Report("a.json")
     info = {"use_extended_paths": True, "extended_paths": {"internal": [{"path": "/x"}], "mock_response": [{"path": "/y"}]}}
-    assert endpoints(info, "$.v", PLAIN, report) == ()
+    assert endpoints(info, "$.v", PLAIN, report, no_virtual) == ()
     assert [finding.path for finding in report.findings] == [
         "$.v.extended_paths.mock_response[0].method", "$.v.extended_paths.internal[0].method"
     ]  # fmt: skip
