@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import gzip
-import json
 import os
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
-import msgpack
 import pytest
 
-from accel.accesslog import AccessLog
-from accel.analytics import Recorder, RecordPlan
 from accel.http1 import Exchange, HeaderEdit, PyStep, WaitStep
 from accel.shm import B_BUFFERED_RESPONSE, G_CLIENT_ABORTS
-from tests.support.datapath import DataPath, does
+from tests.support.datapath import DataPath, Waits, does, message, whole
 from tests.support.gateway import wait_for
 from tests.support.upstream import Connection, Handler, Seen, Upstream, head, reply
-from tests.support.wire import Response, get
+from tests.support.wire import get
 
 PROBLEM = "There was a problem proxying the request"
 BINARY = bytes(range(256)) * 40
@@ -33,41 +27,6 @@ TWICE = ("Set-Cookie: a=1", "Set-Cookie: b=2", "Content-Type: app/x", "X-Old: 1"
 def path(upstream: Upstream) -> Iterator[DataPath]:
     with DataPath(upstream, max_held=LIMIT) as found:
         yield found
-
-
-class Waits:
-    """A response step that notes whom it holds, until the test lets them go."""
-
-    def __init__(self) -> None:
-        self.held: list[tuple[Exchange, int]] = []
-
-    def __call__(self, x: Exchange) -> bool:
-        self.held.append((x, x.serial_number))
-        return True
-
-    def step(self) -> WaitStep:
-        return WaitStep(self, whole_body=True)
-
-    def wait(self, count: int = 1) -> None:
-        wait_for(lambda: len(self.held) >= count, "the response waits")
-
-    def go(self, path: DataPath) -> None:
-        x, serial = self.held.pop(0)
-        path.call(lambda: x.resume(serial))
-
-
-def whole(function: Callable[[Exchange], object]) -> PyStep:
-    """A response step that calls a function with the whole response."""
-
-    def step(x: Exchange) -> None:
-        function(x)
-
-    return PyStep(step, whole_body=True)
-
-
-def message(answer: Response) -> str:
-    assert answer.get("Content-Type") == "application/json"
-    return str(json.loads(answer.body)["error"])
 
 
 def chunks(body: bytes, size: int) -> bytes:
@@ -441,103 +400,3 @@ def test_other_responses_pass_while_they_come(path: DataPath, upstream: Upstream
         assert client.exactly(3) == b"abc"
         more.append(True)
         assert (client.exactly(3), answer.get("X-New")) == (b"def", "1")
-
-
-# -- answers without an upstream ----------------------------------------------------
-
-
-def test_respond_goes_through_the_response_steps(path: DataPath, upstream: Upstream) -> None:
-    waits = Waits()
-    edit = HeaderEdit([b"X-Old"], [(b"X-New", b"1")], response=True)
-    change = whole(lambda x: x.set_response(x.status_code, (x.response_body or b"") + b"!"))
-    mine = does(lambda x: x.respond(201, [(b"x-old", b"1"), (b"Set-Cookie", b"a"), (b"Set-Cookie", b"b")], b"mine"))
-    path.plan(mine, does(lambda x: x.fail(500, "the chain went on")), response=[edit, waits.step(), change])
-    with path.connect() as client:
-        for _ in range(2):
-            client.send(get("/api/mine"))
-            waits.wait()
-            waits.go(path)
-            answer = client.read()
-            assert (answer.status, answer.body, answer.get("X-New"), answer.get("X-Old")) == (201, b"mine!", "1", None)
-            assert answer.all("Set-Cookie") == ["a", "b"]
-            assert (answer.get("Content-Type"), answer.get("X-Ratelimit-Limit")) == ("text/plain; charset=utf-8", "0")
-    assert not upstream.seen("/mine")
-
-
-def test_respond_later_ends_the_wait(path: DataPath) -> None:
-    waits = Waits()
-    path.plan(WaitStep(waits), response=[whole(lambda x: None)])
-    with path.connect() as client:
-        for _ in range(2):
-            client.send(get("/api/x"))
-            waits.wait()
-            x, serial = waits.held.pop()
-
-            def answer(x: Exchange = x, serial: int = serial) -> None:
-                x.respond(200, [(b"Content-Type", b"a/b")], b"later")
-                x.resume(serial)
-                x.respond(500, [], b"again")
-
-            path.call(answer)
-            found = client.read()
-            assert (found.status, found.body, found.get("Content-Type")) == (200, b"later", "a/b")
-
-
-def test_respond_to_head_and_with_nothing(path: DataPath) -> None:
-    path.plan(does(lambda x: x.respond(200, [], b"body")))
-    with path.connect() as client:
-        for _ in range(2):
-            answer = client.send(get("/api/x", method="HEAD")).read("HEAD")
-            assert (answer.get("Content-Length"), answer.get("Content-Type")) == ("4", "text/plain; charset=utf-8")
-    path.plan(does(lambda x: x.respond(204, [], b"body")))
-    with path.connect() as client:
-        assert [client.send(get("/api/x")).read().status for _ in range(2)] == [204, 204]
-    path.plan(does(lambda x: x.respond(200, [], b"")))
-    answer = path.fetch("/api/x")
-    assert (answer.get("Content-Length"), answer.get("Content-Type")) == ("0", None)
-
-
-@pytest.mark.parametrize(
-    ("status", "name", "value"), [(99, b"A", b"b"), (600, b"A", b"b"), (200, b"A", b"\n"), (200, b"", b"")]
-)
-def test_respond_with_what_cannot_be_sent_is_an_error_page(path: DataPath, status: int, name: bytes, value: bytes) -> None:
-    path.plan(does(lambda x: x.respond(status, [(name, value)], b"")))
-    answer = path.fetch("/api/x")
-    assert (answer.status, message(answer)) == (500, PROBLEM)
-
-
-def test_answers_of_both_kinds_are_recorded_and_logged(upstream: Upstream, tmp_path: Path) -> None:
-    log = AccessLog(tmp_path / "access.log")
-    recorder = Recorder()
-    recording = RecordPlan("api", detailed=True)
-    with DataPath(upstream, log) as path:
-        path.gateway.recorder = recorder
-        change = whole(lambda x: x.set_response(201, b"changed"))
-        path.plan(response=[change], recording=recording)
-        path.fetch("/api/up", method="POST", body=b"sent")
-        path.plan(does(lambda x: x.respond(200, [], b"own")), response=[change], recording=recording, needs_body=True)
-        path.fetch("/api/own", method="POST", body=b"sent")
-        wait_for(lambda: recorder.records == 2, "both are recorded")
-        wait_for(log.flush, "the log is written")
-    lines = (tmp_path / "access.log").read_bytes().splitlines()
-    assert [(json.loads(line)["status"], json.loads(line)["path"]) for line in lines] == [(201, "/up"), (201, "/api/own")]
-    records = [msgpack.unpackb(record, timestamp=0) for record in recorder.take() or []]
-    assert [(record["Path"], record["ResponseCode"]) for record in records] == [("/up", 201), ("/own", 201)]
-    for record in records:
-        assert base64.b64decode(record["RawRequest"]).endswith(b"\r\n\r\nsent")
-        response = base64.b64decode(record["RawResponse"])
-        assert response.endswith(b"\r\n\r\nchanged")
-        assert b"Content-Length: 7\r\n" in response
-
-
-def test_waiting_takes_no_upstream_connection(upstream: Upstream) -> None:
-    with DataPath(upstream, max_origin=1) as path:
-        waits = Waits()
-        path.plan(response=[waits.step()])
-        clients = [path.connect().send(get("/api/x")) for _ in range(3)]
-        waits.wait(3)
-        for _ in clients:
-            waits.go(path)
-        assert [client.read().status for client in clients] == [200] * 3
-        for client in clients:
-            client.sock.close()

@@ -6,6 +6,7 @@ The event loop runs in a thread of its own; steps are called there. `DataPath.ca
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import socket
 import threading
@@ -17,10 +18,11 @@ import uvloop
 
 from accel.accesslog import AccessLog
 from accel.endpoints import EndpointMatcher
-from accel.http1 import Exchange, Gateway, Plan, Step, Target, WaitStep
+from accel.http1 import Exchange, Gateway, Plan, PyStep, Step, Target, WaitStep
 from accel.router import Route, Router
 from accel.shm import SharedCounters
 from core.errors.pages import ErrorPages
+from tests.support.gateway import wait_for
 from tests.support.upstream import Upstream
 from tests.support.wire import Client, Response, fetch
 
@@ -114,6 +116,41 @@ def does(function: Callable[[Exchange], object]) -> WaitStep:
         return False
 
     return WaitStep(step)
+
+
+class Waits:
+    """A response step that notes whom it holds, until the test lets them go."""
+
+    def __init__(self) -> None:
+        self.held: list[tuple[Exchange, int]] = []
+
+    def __call__(self, x: Exchange) -> bool:
+        self.held.append((x, x.serial_number))
+        return True
+
+    def step(self) -> WaitStep:
+        return WaitStep(self, whole_body=True)
+
+    def wait(self, count: int = 1) -> None:
+        wait_for(lambda: len(self.held) >= count, "the response waits")
+
+    def go(self, path: DataPath) -> None:
+        x, serial = self.held.pop(0)
+        path.call(lambda: x.resume(serial))
+
+
+def whole(function: Callable[[Exchange], object]) -> PyStep:
+    """A response step that calls a function with the whole response."""
+
+    def step(x: Exchange) -> None:
+        function(x)
+
+    return PyStep(step, whole_body=True)
+
+
+def message(answer: Response) -> str:
+    assert answer.get("Content-Type") == "application/json"
+    return str(json.loads(answer.body)["error"])
 
 
 class Lines(logging.Handler):
