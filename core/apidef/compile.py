@@ -84,7 +84,7 @@ def compile_definition(
     found = versions(definition)
     compiler = ScriptCompiler(definition, found, options, scripts, report)
     script_spec = compiler.compile()
-    on_events = event_scripts(definition, options, scripts, report, shared=compiler.shared)
+    on_events = event_scripts(definition, options, scripts, report, compiler.owner)
     parts = [_version_part(definition, version, report, options, compiler) for version in found]
     if report.fatal or route is None:
         return None, report.findings

@@ -46,10 +46,11 @@ class _Asked:
 
 
 def event_scripts(
-    definition: dict[str, Any], options: CompileOptions, scripts: Scripts | None, notes: Notes, *, shared: bool
+    definition: dict[str, Any], options: CompileOptions, scripts: Scripts | None, notes: Notes, owner: str
 ) -> EventScriptSpec | None:
     """Compile the handlers of a definition, None if it has none that can be called. What is wrong with one is noted, and
-    that one is left out. scripts: what was read, None when nothing was."""
+    that one is left out. scripts: what was read, None when nothing was; owner: whose state scripts of the API keep, "" if
+    they keep none."""
     asked = _asked(definition)
     if not asked:
         return None
@@ -60,7 +61,7 @@ def event_scripts(
         return None
     builder = ProgramBuilder(scripts, options, notes, FIELD)
     handlers = tuple(handler for one in asked if (handler := _handler(one, builder, notes)) is not None)
-    return EventScriptSpec(builder.program(shared=shared), handlers) if handlers else None
+    return EventScriptSpec(builder.program(owner and f"{owner} events"), handlers) if handlers else None
 
 
 def event_script_paths(definition: dict[str, Any]) -> list[str]:

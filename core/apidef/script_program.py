@@ -128,8 +128,8 @@ class ProgramBuilder:
         exports = self._exports.get(origin, {}) if origin is not None else {}
         return self._entries.setdefault(exports.get(name, name), len(self._entries))
 
-    def program(self, *, shared: bool) -> Program:
-        """Return the program, with the entries that were asked for."""
+    def program(self, owner: str) -> Program:
+        """Return the program, with the entries that were asked for. owner: whose state it keeps, "" if it keeps none."""
         library = next((self._source(file) for file in self._library.files.values() if file.digest), None)
         modules = {file.name: self._module(file) for file in (*self._library.modules, *self._own.modules)}
         reached = self._reached(modules)
@@ -138,7 +138,7 @@ class ProgramBuilder:
         )
         self._unknown_names([library.text if library else "", *(source.text for source in sources)])
         used = tuple(module for name, module in modules.items() if name in reached)
-        return Program(sources, tuple(self._entries), library, used, self._required(), shared)
+        return Program(sources, tuple(self._entries), library, used, self._required(), bool(owner), owner)
 
     def _reached(self, modules: Mapping[str, Module]) -> set[str]:
         """The names of the modules that the sources of this program can require; others are those of another one."""

@@ -98,7 +98,8 @@ class ScriptCompiler:
         self._notes = notes
         self._builder = ProgramBuilder(scripts, options, notes)
         self._virtuals = _virtual_entries(found)
-        self.shared = self._shared()        # whether programs of the API keep their state
+        self.owner = self._owner()
+        """Whose state programs of the API keep, "" if they keep none."""
 
     def compile(self) -> ScriptSpec | None:
         """Return the scripts, None if the API has none."""
@@ -116,7 +117,7 @@ class ScriptCompiler:
         self._virtual_sources()
         self._hook_sources(asked)
         specs = tuple(self._spec(hook) for hook in hooks)
-        return ScriptSpec(self._builder.program(shared=self.shared), specs, self._config(), "", self._gives_identity())
+        return ScriptSpec(self._builder.program(self.owner), specs, self._config(), "", self._gives_identity())
 
     def virtual(self, entry: dict[str, Any], place: str, notes: Notes) -> tuple[VirtualSpec | None, bool]:
         """The data of one virtual endpoint, for ``endpoints()``; without enable_jsvm it is out of force (tyk-jsvm 1)."""
@@ -255,12 +256,14 @@ class ScriptCompiler:
     def _gives_identity(self) -> bool:
         return self._definition.get("base_identity_provided_by", "") in ("", "custom_auth")
 
-    def _shared(self) -> bool:
+    def _owner(self) -> str:
         isolation = self._definition.get("preforge", {}).get("jsvm", {}).get("isolation", "")
         if isolation not in ISOLATIONS:
             message = f'{isolation!r:.40} is not an isolation, expected "request" or "shared"'
             self._notes.error("$.preforge.jsvm.isolation", message)
-        return bool(isolation == "shared")
+        # Two definitions may have one id, or none.
+        get = self._definition.get
+        return f"{get('api_id', '')} {get('proxy', {}).get('listen_path', '')}" if isolation == "shared" else ""
 
 
 def script_paths(definition: dict[str, Any]) -> list[str]:

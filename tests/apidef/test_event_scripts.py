@@ -73,11 +73,25 @@ def test_state_is_kept_where_the_api_asks_for_it(scripted: ScriptSite) -> None:
     scripted.file("h.js", "var h;")
     wanted = handlers({"name": "h", "path": "h.js"})
     scripted.api("a", event_handlers=wanted)
-    scripted.api("b", event_handlers=wanted, preforge={"jsvm": {"isolation": "shared"}})
+    for api_id in ("b", "c"):
+        scripted.api(api_id, event_handlers=wanted, preforge={"jsvm": {"isolation": "shared"}})
     assert scripted.load() == []
-    assert {spec.api_id: spec.event_scripts and spec.event_scripts.program.shared for spec in scripted.specs()} == {
-        "a": False, "b": True
-    }  # fmt: skip
+    programs = {spec.api_id: spec.event_scripts.program for spec in scripted.specs() if spec.event_scripts is not None}
+    assert {api_id: program.shared for api_id, program in programs.items()} == {"a": False, "b": True, "c": True}
+    assert programs["b"] != programs["c"]
+
+
+def test_a_shared_program_of_handlers_is_not_that_of_hooks(scripted: ScriptSite) -> None:
+    scripted.file("h.js", "var h;")
+    scripted.api(
+        event_handlers=handlers({"name": "h", "path": "h.js"}), custom_middleware={"pre": [hook("h", "h.js")]},
+        preforge={"jsvm": {"isolation": "shared"}},
+    )  # fmt: skip
+    assert scripted.load() == []
+    middleware, own = scripted.scripts().program, events(scripted).program
+    assert middleware is not None
+    assert (middleware.sources, middleware.shared) == (own.sources, own.shared)
+    assert middleware != own
 
 
 def test_modules_with_one_name_are_reported_where_the_handlers_stand(scripted: ScriptSite) -> None:

@@ -64,6 +64,30 @@ def test_state_leaks_from_event_to_event(site: Site) -> None:
     assert sorted(n for api_id, n in found if api_id == "shared") == [1, 2, 3]
 
 
+def test_two_apis_with_one_script_share_its_state(site: Site) -> None:
+    place = script(site, "n += 1; tell([context.APIID, n]);")
+    more: Json = {"event_handlers": handled(place), "preforge": {"jsvm": {"isolation": "shared"}}}
+    apis = [keyed(api_id, site.upstream.url, **more) for api_id in ("one", "two")]
+    gateway = site.gateway(*apis, enable_jsvm=True, preforge={"workers": 1})
+    assert call(gateway, "/one/", UNKNOWN).status == 403
+    assert call(gateway, "/two/", UNKNOWN).status == 403
+    assert sorted(told(site, 2)) == [["one", 1], ["two", 1]]
+
+
+def test_calls_are_not_counted(site: Site) -> None:
+    place = script(site, "if (event.Meta.Path === '/a/bad') throw new Error('bad'); tell(1);")
+    gateway = site.gateway(keyed("a", site.upstream.url, event_handlers=handled(place)), enable_jsvm=True)
+    for target in ("/a/", "/a/", "/a/bad"):
+        assert call(gateway, target, UNKNOWN).status == 403
+    labels = 'api_id="a",hook="event",name="h"'
+
+    def counts() -> dict[str, float]:
+        found = {name: value for name, value in gateway.metrics().items() if labels in name and "outcome=" in name}
+        return {name.partition('outcome="')[2].partition('"')[0]: value for name, value in found.items() if value}
+
+    wait_for(lambda: counts() == {"ok": 2, "error": 1}, "the calls in the metrics")
+
+
 def test_host_functions_are_missing(site: Site) -> None:
     body = (
         "var key = JSON.parse(TykGetKeyData(event.Meta.Key, context.APIID)); key.alias = event.Type;"
