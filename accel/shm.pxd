@@ -117,6 +117,7 @@ cpdef enum:
     B_EVENTS = 83
     B_COUNTERS = 84                 # no counter was free for a rate limit or quota
     B_BUFFERED_RESPONSE = 85        # a response was too large to be held for its steps
+    B_EVENT_SCRIPTS = 86            # events dropped that waited for scripts
     B_SCRIPTS = 90                  # calls that found no context
     B_SCRIPT_REQUESTS = 91          # HTTP requests of scripts that found no place
     # messages that were refused

@@ -149,6 +149,7 @@ class Services:
             shm.G_HOOKS_FAILED: self.events.sender.failed,
             shm.G_HOOKS_SUPPRESSED: self.events.sender.suppressed,
             shm.B_EVENTS: self.events.sender.dropped,
+            shm.B_EVENT_SCRIPTS: self.events.scripts.dropped,
             shm.G_PATH_RESULTS_CLEARED: self.path_memo.cleared,
             shm.G_BREAKER_TRIPS: self.breaker_trips,
             shm.G_NAMED_HOSTS_DROPPED: self.named_hosts_dropped,
@@ -167,8 +168,8 @@ class Services:
 
     async def close(self, grace: float) -> None:
         self.nodes.close()
-        await self.scripts.close(grace)
         await asyncio.gather(self.quota.close(grace), self.analytics.close(grace), self.events.close(grace))
+        await self.scripts.close(grace)     # events run scripts until they have ended
         await asyncio.gather(*(store.close() for store in self._own))
 
     # -- notifications -------------------------------------------------------------------
@@ -203,7 +204,7 @@ class Services:
         name, message = ("BreakerTripped", "Breaker Tripped") if what == TRIPPED else ("BreakerReset", "Breaker Reset")
         meta = {"Message": message, "OriginatingRequest": "", "Path": path, "APIID": api_id, "CircuitEvent": int(what == RESET)}
         for one in (name, "BreakerTriggered"):
-            self.events.fire(api_id, Event(one, meta, time.time()))
+            self.events.fire(api_id, Event(one, meta, time.time_ns()))
 
     def fire(self, name: str, x: Exchange, message: str, more: Mapping[str, Any]) -> None:
         """Fire an event about a request."""

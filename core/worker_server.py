@@ -26,6 +26,7 @@ from core.obs.access import select_fields
 from core.obs.mirror import Mirror
 from core.plans import PlanBuilder
 from core.process.app import WorkerContext
+from core.scripts.events import script_handlers
 from core.scripts.service import ScriptService
 from core.services import Services
 from core.sessions.policies import Policies
@@ -171,12 +172,14 @@ class WorkerServer:
     ) -> list[Finding]:
         """Use a configuration and definitions from the next request on. Returns what could not be used."""
         self.admin.config, self.admin.policies, self.admin.apis = config, policies, LoadedApis(snapshot)
+        scripts = self.services.scripts
+        scripts.configure(config)
+        findings = await scripts.prepare(specs)
         handlers = {
-            spec.api_id: ApiEvents(spec.file, json.loads(spec.events)["events"]) for spec in specs if spec.events
-        }
-        findings = self.services.configure(config, policies, handlers)
-        self.services.scripts.configure(config)
-        findings += await self.services.scripts.prepare(specs)
+            spec.api_id: ApiEvents(spec.file, json.loads(spec.events)["events"], script_handlers(spec, scripts.make))
+            for spec in specs if spec.events
+        }  # fmt: skip
+        findings += self.services.configure(config, policies, handlers)
         built = self._builder.build(specs, config)
         built.findings[:0] = findings
         await asyncio.sleep(0)

@@ -36,7 +36,8 @@ class Program:
 
     library: tyk_js_path; sources: virtual endpoints, then middleware files; modules: everything that require() can
     reach; requires: specifiers in library and sources -> module; entries: JavaScript expressions that name middleware
-    objects and functions, calls name one by its index; shared: run once for each worker and keep the state.
+    objects and functions, calls name one by its index; shared: run once for each worker and keep the state;
+    owner: whose state that is, so that equal scripts of others have one of their own.
     """
 
     sources: tuple[Source, ...]
@@ -45,3 +46,4 @@ class Program:
     modules: tuple[Module, ...] = ()
     requires: tuple[tuple[str, str], ...] = ()
     shared: bool = False
+    owner: str = ""

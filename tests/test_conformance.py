@@ -53,6 +53,7 @@ PLAIN = (
 STORED = (
     "auth_token",
     "error_overrides",
+    "event_scripts",
     "event_system",
     "event_webhooks",
     "gateway_api",

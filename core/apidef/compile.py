@@ -84,6 +84,7 @@ def compile_definition(
     found = versions(definition)
     compiler = ScriptCompiler(definition, found, options, scripts, report)
     script_spec = compiler.compile()
+    on_events = event_scripts(definition, options, scripts, report, compiler.owner)
     parts = [_version_part(definition, version, report, options, compiler) for version in found]
     if report.fatal or route is None:
         return None, report.findings
@@ -131,7 +132,7 @@ def compile_definition(
         api_expires=expires,
         addresses=addresses,
         scripts=script_spec,
-        event_scripts=event_scripts(definition, options, scripts, report),
+        event_scripts=on_events,
     )
     if chooser is None or chooser.children or chooser.own_name:
         single = _with(base, parts[0]) if parts else base

@@ -1,8 +1,7 @@
-"""JavaScript event handlers of an API: one program of their own, which shares nothing with its hooks (tyk-jsvm 12.3)."""
+"""The scripts that an API runs on events (tyk-jsvm 2, 12.3): one program of their own, and which event calls what."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,72 +13,89 @@ from core.apidef.snapshot import Scripts
 from jsvm_pool.program import Program
 
 HANDLER = "eh_dynamic_handler"
-_PLACE = "$.event_handlers.events"
-_OFF = "enable_jsvm is off in tyk.conf"
+FIELD = "$.event_handlers.events"
 
 
 @dataclass(frozen=True, slots=True)
-class EventHook:
-    """One handler, known by what stands in its handler_meta. entry: index in ``Program.entries``; problem: why it cannot
-    run."""
+class EventScript:
+    """One handler. event: the name under which it stands; position: in the list of that event; name: of the object whose
+    DoProcessEvent is called; entry: index of that name in ``Program.entries``."""
 
+    event: str
+    position: int
     name: str
-    path: str
     entry: int
-    problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class EventScripts:
-    """The JavaScript event handlers of one API. program: None without enable_jsvm."""
+class EventScriptSpec:
+    """The event scripts of one API that can be called."""
 
-    program: Program | None
-    hooks: tuple[EventHook, ...]
-
-    def find(self, name: str, path: str) -> EventHook | None:
-        """Return the handler with this name and path in handler_meta."""
-        return next((hook for hook in self.hooks if (hook.name, hook.path) == (name, path)), None)
+    program: Program
+    handlers: tuple[EventScript, ...]
 
 
-def event_paths(definition: dict[str, Any]) -> list[str]:
-    """Return the paths of all event handlers, as the definition writes them."""
-    paths = (meta.get("path") for _, meta in _metas(definition))
-    return [path for path in paths if isinstance(path, str) and is_script(path)]
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A handler that is not disabled. place: of its entry in the definition."""
+
+    event: str
+    position: int
+    place: str
+    meta: dict[str, Any]
 
 
 def event_scripts(
-    definition: dict[str, Any], options: CompileOptions, scripts: Scripts | None, notes: Notes
-) -> EventScripts | None:
-    """Compile the handlers of one definition, None if it has none. scripts: None when no file was read."""
-    if not definition.get("event_handlers"):
+    definition: dict[str, Any], options: CompileOptions, scripts: Scripts | None, notes: Notes, owner: str
+) -> EventScriptSpec | None:
+    """Compile the handlers of a definition, None if it has none that can be called. What is wrong with one is noted, and
+    that one is left out. scripts: what was read, None when nothing was; owner: whose state scripts of the API keep, "" if
+    they keep none."""
+    asked = _asked(definition)
+    if not asked:
         return None
-    builder = ProgramBuilder(scripts, options, notes)
-    hooks: dict[EventHook, None] = {}
-    for place, meta in _metas(definition):
-        name, path = meta.get("name", ""), meta.get("path", "")
-        if not isinstance(name, str) or not isinstance(path, str):
-            field = "path" if isinstance(name, str) else "name"
-            notes.flaw(f"{place}.{field}", "expected a text, so the handler does not run")
-            continue
-        problem = "" if options.enable_jsvm else _OFF
-        if problem:
-            notes.warn(place, f"{_OFF}, so the handler does not run", "Set it to true.")
-        elif problem := name_problem(name):
-            notes.flaw(f"{place}.name", f"{problem}, so the handler does not run")
-        else:
-            if path:
-                builder.file(path, f"{place}.path")
-            builder.expect(name, f"{place}.name")
-        hooks[EventHook(name, path, 0 if problem else builder.entry(name), problem)] = None
-    if not hooks:
+    if not options.enable_jsvm:
+        for one in asked:
+            message = "enable_jsvm is off in tyk.conf, so this handler is not called"
+            notes.flaw(f"{one.place}.handler_name", message, "Set it to true.")
         return None
-    return EventScripts(builder.program(shared=False) if options.enable_jsvm else None, tuple(hooks))
+    builder = ProgramBuilder(scripts, options, notes, FIELD)
+    handlers = tuple(handler for one in asked if (handler := _handler(one, builder, notes)) is not None)
+    return EventScriptSpec(builder.program(owner and f"{owner} events"), handlers) if handlers else None
 
 
-def _metas(definition: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The handler_meta of each handler that is in force, and where it stands."""
-    for event, handlers in definition.get("event_handlers", {}).get("events", {}).items():
-        for index, handler in enumerate(handlers):
-            meta = handler.get("handler_meta", {})
-            if handler.get("handler_name") == HANDLER and meta.get("disabled") is not True:
-                yield f"{_PLACE}[{event!r}][{index}].handler_meta", meta
+def event_script_paths(definition: dict[str, Any]) -> list[str]:
+    """Return the paths of the scripts of all handlers, as the definition writes them."""
+    paths = (one.meta.get("path") for one in _asked(definition))
+    return [path for path in paths if isinstance(path, str) and is_script(path)]
+
+
+def _asked(definition: dict[str, Any]) -> list[_Asked]:
+    events = definition.get("event_handlers", {}).get("events") or {}
+    found = [
+        _Asked(event, position, f"{FIELD}[{event!r}][{position}]", entry.get("handler_meta") or {})
+        for event, entries in events.items()
+        for position, entry in enumerate(entries or ())
+        if entry and entry.get("handler_name") == HANDLER
+    ]
+    return [one for one in found if one.meta.get("disabled") is not True]
+
+
+def _handler(asked: _Asked, builder: ProgramBuilder, notes: Notes) -> EventScript | None:
+    place = f"{asked.place}.handler_meta"
+    name, path = asked.meta.get("name"), asked.meta.get("path")
+    # With an empty path, or one that cannot be read, a script of another handler may have the name.
+    if isinstance(path, str) and path:
+        builder.file(path, f"{place}.path")
+    if not isinstance(name, str):
+        notes.flaw(f"{place}.name", "expected the name of an object of the script; this handler is not called")
+        return None
+    if not isinstance(path, str):
+        notes.flaw(f"{place}.path", "expected the path of a script; this handler is not called")
+        return None
+    problem = name_problem(name)
+    if problem:
+        notes.flaw(f"{place}.name", f"{problem}; this handler is not called")
+        return None
+    builder.expect(name, f"{place}.name")
+    return EventScript(asked.event, asked.position, name, builder.entry(name))

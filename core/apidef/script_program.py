@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from core.apidef.edits import Notes
 from core.apidef.modules import module_syntax, specifiers
@@ -31,7 +31,10 @@ _FIRST_NAME = re.compile(r"[\w$]+")
 class ProgramBuilder:
     """Collects sources and entries. scripts: None when no file was read; then all files are taken to be empty."""
 
-    def __init__(self, scripts: Scripts | None, options: CompileOptions, notes: Notes) -> None:
+    def __init__(
+        self, scripts: Scripts | None, options: CompileOptions, notes: Notes, place: str = "$.custom_middleware"
+    ) -> None:
+        """place: of the section that asks for the scripts, for what is wrong with several of them together."""
         self._files = scripts.own.files if scripts else {}
         self._own = scripts.own if scripts else EMPTY
         self._library = scripts.library if scripts else EMPTY
@@ -39,6 +42,7 @@ class ProgramBuilder:
         self._read = scripts is not None
         self._options = options
         self._notes = notes
+        self._place = place
         self._sources: list[Source] = []
         self._requires: list[tuple[tuple[str, str], ...]] = []
         self._origins: dict[str, Origin] = {}
@@ -124,15 +128,29 @@ class ProgramBuilder:
         exports = self._exports.get(origin, {}) if origin is not None else {}
         return self._entries.setdefault(exports.get(name, name), len(self._entries))
 
-    def program(self, *, shared: bool) -> Program:
-        """Return the program, with the entries that were asked for."""
+    def program(self, owner: str) -> Program:
+        """Return the program, with the entries that were asked for. owner: whose state it keeps, "" if it keeps none."""
         library = next((self._source(file) for file in self._library.files.values() if file.digest), None)
         modules = {file.name: self._module(file) for file in (*self._library.modules, *self._own.modules)}
+        reached = self._reached(modules)
         sources = tuple(
             Source(source.name, source.text, *self._scope(origin)) for origin, source in enumerate(self._sources)
         )
         self._unknown_names([library.text if library else "", *(source.text for source in sources)])
-        return Program(sources, tuple(self._entries), library, tuple(modules.values()), self._required(), shared)
+        used = tuple(module for name, module in modules.items() if name in reached)
+        return Program(sources, tuple(self._entries), library, used, self._required(), bool(owner), owner)
+
+    def _reached(self, modules: Mapping[str, Module]) -> set[str]:
+        """The names of the modules that the sources of this program can require; others are those of another one."""
+        files = (file.requires for file in self._library.files.values())
+        waiting = [name for requires in (*files, *self._requires) for _, name in requires]
+        found: set[str] = set()
+        while waiting:
+            name = waiting.pop()
+            if name not in found and name in modules:
+                found.add(name)
+                waiting += [required for _, required in modules[name].requires]
+        return found
 
     def _scope(self, origin: Origin) -> tuple[tuple[tuple[str, str], ...], tuple[tuple[str, str], ...]]:
         exports = self._exports.get(origin)
@@ -158,7 +176,7 @@ class ProgramBuilder:
             if len(modules) > 1:
                 said = ", ".join(f"{module} in {script}" for module, script in modules.items())
                 message = f"require({specifier!r:.120}) means {said}: it throws, because these scripts share one scope"
-                self._notes.flaw("$.custom_middleware", message, "Give the modules different names.")
+                self._notes.flaw(self._place, message, "Give the modules different names.")
         return tuple((specifier, *modules) for specifier, modules in meanings.items() if len(modules) == 1)  # type: ignore[misc]
 
     def _unknown_names(self, texts: list[str]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from core.apidef.edits import Notes
-from core.apidef.event_scripts import event_paths
+from core.apidef.event_scripts import event_script_paths
 from core.apidef.features import REFUSED, authenticates_by_script, runs_javascript
 from core.apidef.options import CompileOptions
 from core.apidef.script_files import FOLDERS, is_script
@@ -98,10 +98,11 @@ class ScriptCompiler:
         self._notes = notes
         self._builder = ProgramBuilder(scripts, options, notes)
         self._virtuals = _virtual_entries(found)
+        self.owner = self._owner()
+        """Whose state programs of the API keep, "" if they keep none."""
 
     def compile(self) -> ScriptSpec | None:
         """Return the scripts, None if the API has none."""
-        shared = self._shared()
         asked = self._asked()
         hooks = self._chain(asked)
         if not self._options.enable_jsvm:
@@ -116,7 +117,7 @@ class ScriptCompiler:
         self._virtual_sources()
         self._hook_sources(asked)
         specs = tuple(self._spec(hook) for hook in hooks)
-        return ScriptSpec(self._builder.program(shared=shared), specs, self._config(), "", self._gives_identity())
+        return ScriptSpec(self._builder.program(self.owner), specs, self._config(), "", self._gives_identity())
 
     def virtual(self, entry: dict[str, Any], place: str, notes: Notes) -> tuple[VirtualSpec | None, bool]:
         """The data of one virtual endpoint, for ``endpoints()``; without enable_jsvm it is out of force (tyk-jsvm 1)."""
@@ -255,17 +256,19 @@ class ScriptCompiler:
     def _gives_identity(self) -> bool:
         return self._definition.get("base_identity_provided_by", "") in ("", "custom_auth")
 
-    def _shared(self) -> bool:
+    def _owner(self) -> str:
         isolation = self._definition.get("preforge", {}).get("jsvm", {}).get("isolation", "")
         if isolation not in ISOLATIONS:
             message = f'{isolation!r:.40} is not an isolation, expected "request" or "shared"'
             self._notes.error("$.preforge.jsvm.isolation", message)
-        return bool(isolation == "shared")
+        # Two definitions may have one id, or none.
+        get = self._definition.get
+        return f"{get('api_id', '')} {get('proxy', {}).get('listen_path', '')}" if isolation == "shared" else ""
 
 
 def script_paths(definition: dict[str, Any]) -> list[str]:
     """Return the paths of all scripts that a definition names, as it writes them."""
-    named = event_paths(definition)
+    named = event_script_paths(definition)
     if runs_javascript(definition):
         section = definition.get("custom_middleware", {})
         lists = (section.get(kind, []) for kind in HOOKS if kind != "auth_check")

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from core.apidef.addresses import AddressLists
     from core.apidef.edits import HeaderChange
     from core.apidef.endpoints import EndpointSpec
-    from core.apidef.event_scripts import EventScripts
+    from core.apidef.event_scripts import EventScriptSpec
     from core.apidef.recording import RecordingSpec
     from core.apidef.scripts import ScriptSpec
     from core.apidef.versions import Selector
@@ -138,5 +138,5 @@ class PlanSpec:
     recording: RecordingSpec | None = None
     addresses: AddressLists | None = None
     scripts: ScriptSpec | None = None
-    event_scripts: EventScripts | None = None
+    event_scripts: EventScriptSpec | None = None
     injected: HeaderChange | None = None

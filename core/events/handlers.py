@@ -8,18 +8,20 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from core.apidef.event_scripts import HANDLER
 from core.events.event import KEY_EVENTS, TOKEN_EVENTS, TRIGGER
 from core.events.settings import EventSettings
 from core.events.templates import HookTemplates
 from core.events.webhook import METHODS, WebHook, request_headers
 from core.findings import Finding
+from core.scripts.events import ScriptHandler
 
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _VALUE = re.compile(r"[\t\x20-\x7e\x80-\U0010ffff]*")
 _TARGET = re.compile(r"[^\x00-\x20\x7f]+")
 _OF_CONNECTION = frozenset(("connection", "content-length", "transfer-encoding", "te", "trailer", "upgrade"))
-_LATER = {"eh_dynamic_handler": "JavaScript event handlers", "cp_dynamic_handler": "plugins as event handlers"}
-_KNOWN = ("eh_log_handler", "eh_web_hook_handler")
+_LATER = {"cp_dynamic_handler": "plugins as event handlers"}
+_KNOWN = ("eh_log_handler", "eh_web_hook_handler", HANDLER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +31,9 @@ class LogHandler:
     prefix: str
 
 
-Handler = LogHandler | WebHook
+Handler = LogHandler | WebHook | ScriptHandler
 Handlers = Mapping[str, Sequence[Handler]]     # by the name of the event
+Scripts = Mapping[tuple[str, int], ScriptHandler]   # by the name of the event and the position in its list
 
 
 class HandlerReader:
@@ -41,8 +44,11 @@ class HandlerReader:
         self._settings = settings
         self._templates = HookTemplates(settings.template_path, self.findings)
 
-    def read(self, events: Any, file: str, path: str, *, fired: frozenset[str]) -> Handlers:
-        """events: event name -> list of {handler_name, handler_meta}; fired: names that are fired for this place."""
+    def read(
+        self, events: Any, file: str, path: str, *, fired: frozenset[str], scripts: Scripts | None = None
+    ) -> Handlers:
+        """events: event name -> list of {handler_name, handler_meta}; fired: names that are fired for this place; scripts:
+        those that can be called, whoever compiled them has reported the others; None where there can be none."""
         found: dict[str, Sequence[Handler]] = {}
         for name, entries in self._map(events, file, path, "an object with the names of events").items():
             field = f"{path}[{name!r}]"
@@ -52,7 +58,11 @@ class HandlerReader:
             if entries is not None and not isinstance(entries, list):
                 self._error(file, field, "expected a list of handlers")
                 continue
-            handlers = [self._handler(entry, file, f"{field}[{at}]") for at, entry in enumerate(entries or ())]
+            handlers = [
+                self._handler(entry, file, f"{field}[{at}]")
+                if scripts is None or not _is_script(entry) else scripts.get((name, at))
+                for at, entry in enumerate(entries or ())
+            ]  # fmt: skip
             used = tuple(handler for handler in handlers if handler is not None)
             if used:
                 found[name] = used
@@ -72,6 +82,10 @@ class HandlerReader:
             return LogHandler(prefix)
         if name == "eh_web_hook_handler":
             return self.web_hook(meta, file, f"{path}.handler_meta")
+        if name == HANDLER:
+            message = f"{HANDLER} is not supported here, as in Tyk (Handler not found)"
+            self._error(file, f"{path}.handler_name", f"{message}: only event_handlers of an API run scripts")
+            return None
         later = _LATER.get(name) if isinstance(name, str) else None
         if later is not None:
             self._error(file, f"{path}.handler_name", f"{later} are not supported by this build")
@@ -168,8 +182,14 @@ def system_events(reader: HandlerReader, event_handlers: Any, old_form: Any, fil
     return reader.read(entries, file, "$.event_trigers_defunct", fired=TOKEN_EVENTS)
 
 
+def _is_script(entry: Any) -> bool:
+    return isinstance(entry, dict) and entry.get("handler_name") == HANDLER
+
+
 def _is_address(host: str) -> bool:
     return ":" in host or host.replace(".", "").isdigit()
 
 
-__all__ = ["KEY_EVENTS", "TRIGGER", "Handler", "HandlerReader", "Handlers", "LogHandler", "system_events"]
+__all__ = [
+    "KEY_EVENTS", "TRIGGER", "Handler", "HandlerReader", "Handlers", "LogHandler", "ScriptHandler", "Scripts", "system_events",
+]  # fmt: skip

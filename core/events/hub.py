@@ -1,24 +1,26 @@
-"""Where events go in: finds the handlers, logs at once, and leaves web hooks to the sender."""
+"""Where events go in: finds the handlers, logs at once, leaves web hooks to the sender and scripts to their queue."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from accel.http1 import Exchange
 from accel.limits import QuotaWindow
-from core.events.check import FIELD
+from core.apidef.event_scripts import FIELD
 from core.events.cooldown import Cooldown
 from core.events.event import API_EVENTS, TRIGGER, Event
-from core.events.handlers import HandlerReader, Handlers, LogHandler, system_events
+from core.events.handlers import HandlerReader, Handlers, LogHandler, ScriptHandler, Scripts, system_events
 from core.events.monitor import MonitorSettings, reached, read_monitor, trigger_meta
 from core.events.request import request_meta
 from core.events.sender import Sender
 from core.events.settings import EventSettings, obfuscated
 from core.findings import Finding
+from core.scripts.events import EventScripts
 from core.store.client import Store
 
 FILE = "tyk.conf"
@@ -28,10 +30,11 @@ log = logging.getLogger("preforge.events")
 
 @dataclass(frozen=True, slots=True)
 class ApiEvents:
-    """event_handlers of one API: the file of the definition, and its ``events``."""
+    """event_handlers of one API: the file of the definition, its ``events``, and those of them that are scripts."""
 
     file: str
     events: Any
+    scripts: Scripts = field(default_factory=dict)
 
 
 class EventHub:
@@ -41,6 +44,7 @@ class EventHub:
         self.settings = EventSettings.from_config(config)
         self.fired = 0
         self.sender = Sender(self.settings, Cooldown(store))
+        self.scripts = EventScripts(self.settings)
         self.monitor = MonitorSettings()
         self._system: Handlers = {}
         self._apis: dict[str, Handlers] = {}
@@ -52,11 +56,12 @@ class EventHub:
         self._system = system_events(reader, config.event_handlers, config.event_trigers_defunct, FILE)
         self.monitor = read_monitor(config.monitor, reader, FILE)
         found = {
-            api_id: reader.read(api.events, api.file, FIELD, fired=API_EVENTS)
+            api_id: reader.read(api.events, api.file, FIELD, fired=API_EVENTS, scripts=api.scripts)
             for api_id, api in apis.items()
         }
         self._apis = {api_id: handlers for api_id, handlers in found.items() if handlers}
         self.sender.configure(self.settings)
+        self.scripts.configure(self.settings)
         return reader.findings
 
     def request(self, name: str, x: Exchange, message: str, key: str, more: Mapping[str, Any]) -> None:
@@ -66,7 +71,7 @@ class EventHub:
         if handlers is None or name not in handlers:
             return
         meta = request_meta(x, message, key, self.settings.depth, self.settings.request_bytes)
-        self.fire(api_id, Event(name, {**meta, **more}, time.time()))
+        self.fire(api_id, Event(name, {**meta, **more}, time.time_ns()))
 
     def fire(self, api_id: str, event: Event) -> None:
         """Tell the handlers of an API of an event."""
@@ -74,7 +79,7 @@ class EventHub:
 
     def fire_system(self, name: str, meta: Mapping[str, Any]) -> None:
         """Tell the gateway's own handlers of an event."""
-        self._tell(self._system, Event(name, meta, time.time()))
+        self._tell(self._system, Event(name, meta, time.time_ns()))
 
     def _tell(self, handlers: Handlers | None, event: Event) -> None:
         if handlers is None or event.name not in handlers:
@@ -83,6 +88,8 @@ class EventHub:
         for handler in handlers[event.name]:
             if isinstance(handler, LogHandler):
                 self._log(handler, event)
+            elif isinstance(handler, ScriptHandler):
+                self.scripts.put(handler, event)
             else:
                 self.sender.put(handler, event)
 
@@ -112,8 +119,8 @@ class EventHub:
         if hook is None or found is None:
             return
         self.fired += 1
-        self.sender.put(hook, Event(TRIGGER, trigger_meta(org, key, *found), time.time()))
+        self.sender.put(hook, Event(TRIGGER, trigger_meta(org, key, *found), time.time_ns()))
 
     async def close(self, grace: float) -> None:
-        """Send what waits, for at most `grace` seconds."""
-        await self.sender.close(grace)
+        """Send what waits and call the scripts, for at most `grace` seconds."""
+        await asyncio.gather(self.sender.close(grace), self.scripts.close(grace))

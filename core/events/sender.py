@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections import deque
 from typing import TYPE_CHECKING
 
 from core.events.cooldown import Cooldown
 from core.events.event import Event
+from core.events.reports import Reports
 from core.events.settings import EventSettings
 from core.events.webhook import WebHook
 from core.gotemplate import TemplateError
@@ -18,27 +18,6 @@ if TYPE_CHECKING:
     from core.events.client import HookClient
 
 log = logging.getLogger("preforge.events")
-
-REPORT_SECONDS = 10.0       # between two log lines about one host
-
-
-class _Reports:
-    """At most one line per REPORT_SECONDS, with the number of those that it stands for."""
-
-    __slots__ = ("_at", "_count")
-
-    def __init__(self) -> None:
-        self._at = -REPORT_SECONDS
-        self._count = 0
-
-    def due(self) -> int:
-        self._count += 1
-        now = time.monotonic()
-        if now - self._at < REPORT_SECONDS:
-            return 0
-        self._at, count = now, self._count
-        self._count = 0
-        return count
 
 
 class _Lane:
@@ -49,8 +28,8 @@ class _Lane:
     def __init__(self) -> None:
         self.queue: deque[tuple[WebHook, Event]] = deque()
         self.running = 0
-        self.failures = _Reports()
-        self.drops = _Reports()
+        self.failures = Reports()
+        self.drops = Reports()
 
 
 class Sender:

@@ -14,7 +14,8 @@ class EventSettings:
     """The bounds of ``preforge.events``, per worker.
 
     max_queued: events that wait for one web hook host; per_target: requests to one host at a time; timeout: seconds of one
-    request; request_bytes: of the originating request; blocked: networks that no web hook is sent to; depth: xff_depth.
+    request; request_bytes: of the originating request; blocked: networks that no web hook is sent to; depth: xff_depth;
+    script_queue: events that wait for scripts; script_calls: event scripts that run at a time.
     """
 
     max_queued: int = 1000
@@ -25,6 +26,8 @@ class EventSettings:
     depth: int = 0
     log_keys: bool = False
     template_path: str = ""
+    script_queue: int = 1000
+    script_calls: int = 4
 
     @classmethod
     def from_config(cls, config: Any) -> EventSettings:
@@ -38,6 +41,8 @@ class EventSettings:
             depth=config.http_server_options.xff_depth,
             log_keys=config.enable_key_logging,
             template_path=config.template_path,
+            script_queue=max(1, ours.max_queued_scripts),
+            script_calls=max(1, min(ours.max_concurrent_scripts, config.preforge.jsvm.max_contexts // 2)),
         )
 
     def blocks(self, address: str) -> bool:

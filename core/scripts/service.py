@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from accel import shm
 from accel.shm import Region
 from core.admin.context import AdminContext
+from core.apidef.event_scripts import FIELD
 from core.apidef.specs import PlanSpec, TransportSpec
 from core.findings import Finding
 from core.obs.hooks import OUTCOMES, row_name
@@ -103,17 +104,17 @@ class ScriptService:
 
     async def prepare(self, specs: Iterable[PlanSpec]) -> list[Finding]:
         """Load the scripts of all APIs; those that fail are reported, and fail again when they are called."""
-        found = {spec.scripts.program: spec for spec in specs if spec.scripts is not None and spec.scripts.program is not None}
+        found = {program: (spec, part) for spec in specs for program, part in _programs(spec)}
         if self._pool is not None:
             self._pool.configure(pool_settings(self._admin.config), found)
         if not found:
             return []
         pool = self._open()
         if pool is None:
-            return [Finding("error", spec.file, "$.custom_middleware", self._failed) for spec in found.values()]
-        hooks = [Hook(pool, program, 0, "request", owner_of(spec), self._timeout) for program, spec in found.items()]
+            return [Finding("error", spec.file, part.place, self._failed) for spec, part in found.values()]
+        hooks = [Hook(pool, program, 0, part.mode, owner_of(spec), self._timeout) for program, (spec, part) in found.items()]
         reports = await pool.prepare(hooks)
-        return [finding for program, report in reports.items() for finding in _findings(found[program], program, report)]
+        return [finding for program, report in reports.items() for finding in _findings(*found[program], program, report)]
 
     def _open(self) -> Pool | None:
         """The pool, made now if need be; None if V8 cannot be used."""
@@ -193,11 +194,31 @@ class ScriptService:
         await self._host.close()
 
 
-def _findings(spec: PlanSpec, program: Program, report: Report) -> list[Finding]:
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What the scripts of one program are: in log lines, in the definition, and the mode in which they are loaded."""
+
+    name: str
+    place: str
+    mode: str
+
+
+_CHAIN = _Part("JS middleware", "$.custom_middleware", "request")
+_EVENTS = _Part("JS event handlers", FIELD, "event")
+
+
+def _programs(spec: PlanSpec) -> Iterator[tuple[Program, _Part]]:
+    if spec.scripts is not None and spec.scripts.program is not None:
+        yield spec.scripts.program, _CHAIN
+    if spec.event_scripts is not None:
+        yield spec.event_scripts.program, _EVENTS
+
+
+def _findings(spec: PlanSpec, part: _Part, program: Program, report: Report) -> list[Finding]:
     if report.failed:
-        return [Finding("error", spec.file, "$.custom_middleware", report.failed)]
+        return [Finding("error", spec.file, part.place, report.failed)]
     sources = program_sources(program)
     return [
-        Finding("error", spec.file, "$.custom_middleware", f"Failed to load JS middleware: {sources[source].name}: {message}")
+        Finding("error", spec.file, part.place, f"Failed to load {part.name}: {sources[source].name}: {message}")
         for source, message in report.errors
     ]

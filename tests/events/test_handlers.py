@@ -55,7 +55,7 @@ def test_a_disabled_hook_is_sent() -> None:
     ("entry", "place", "said"),
     [
         ({"handler_name": "eh_made_up"}, "handler_name", "eh_made_up"),
-        ({"handler_name": "eh_dynamic_handler"}, "handler_name", "not supported"),
+        ({"handler_name": "eh_dynamic_handler"}, "handler_name", "not supported here, as in Tyk (Handler not found)"),
         ({"handler_name": "cp_dynamic_handler"}, "handler_name", "not supported"),
         ({"handler_name": "eh_log_handler", "handler_meta": 3}, "handler_meta", "an object"),
         (web(target_path="/relative"), "handler_meta.target_path", "absolute"),

@@ -28,7 +28,7 @@ META = {"Message": "m", "OriginatingRequest": "", "Path": "/", "Origin": "192.0.
 
 
 def event(key: str = "k") -> Event:
-    return Event("AuthFailure", {**META, "Key": key}, 0.0)
+    return Event("AuthFailure", {**META, "Key": key}, 0)
 
 
 def hook(url: str, cooldown: int = 0) -> WebHook:

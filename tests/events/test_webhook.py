@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from html import unescape
 from pathlib import Path
 
@@ -58,7 +59,7 @@ def test_a_header_of_the_user_does_not_replace_ours() -> None:
 
 @pytest.mark.parametrize(("name", "meta"), [("AuthFailure", META), ("TokenCreated", TOKEN), ("TriggerExceeded", TRIGGER)])
 def test_the_default_template_has_no_body_for_an_event(name: str, meta: dict[str, object]) -> None:
-    body = json.loads(templates()[0].get("", "f", "p").body(Event(name, meta, 0.0)))
+    body = json.loads(templates()[0].get("", "f", "p").body(Event(name, meta, 0)))
     assert body["event"] == name
     assert body["message"] == meta["Message"]
     assert body["key"] == "k"
@@ -73,7 +74,7 @@ def test_the_path_of_a_template_that_others_ship_is_an_error() -> None:
 
 @given(st.text(), st.text())
 def test_a_value_ends_its_string_in_a_json_body(key: str, path: str) -> None:
-    event = Event("AuthFailure", {**META, "Key": key, "Path": path}, 0.0)
+    event = Event("AuthFailure", {**META, "Key": key, "Path": path}, 0)
     body = json.loads(templates()[0].get("", "f", "p").body(event))
     assert set(body) == {"event", "message", "path", "origin", "key"}
     assert not set("<>\"'") & set(body["key"] + body["path"])
@@ -91,7 +92,7 @@ def test_a_template_is_not_reported_or_not_replaced(tmp_path: Path) -> None:
     ):
         reader, findings = templates()
         template = reader.get(str(tmp_path / name), "api.json", "$.x.template_path")
-        assert json.loads(template.body(Event("AuthFailure", META, 0.0)))["event"] == "AuthFailure"
+        assert json.loads(template.body(Event("AuthFailure", META, 0)))["event"] == "AuthFailure"
         (finding,) = findings
         assert finding.severity == "error"
         assert finding.render().startswith("api.json: $.x.template_path: error: ")
@@ -101,8 +102,8 @@ def test_a_template_is_not_reported_or_not_replaced(tmp_path: Path) -> None:
 def test_a_default_template_of_the_user_is_not_used(tmp_path: Path) -> None:
     (tmp_path / "default_webhook.json").write_text("{{.Type}} {{.TimeStamp}}")
     reader, findings = templates(tmp_path)
-    text = reader.get("", "f", "p").body(Event("KeyExpired", META, 1763710735.5)).decode()
-    assert unescape(text) == f"KeyExpired {go_time(1763710735.5)}"
+    text = reader.get("", "f", "p").body(Event("KeyExpired", META, 1763710735_500_000_000)).decode()
+    assert unescape(text) == f"KeyExpired {go_time(1763710735_500_000_000)}"
     assert not findings
 
 
@@ -110,17 +111,35 @@ def test_a_field_that_an_event_does_not_have_becomes_empty(tmp_path: Path) -> No
     (tmp_path / "own.txt").write_text("{{.Meta.Reason}}")
     template = templates()[0].get(str(tmp_path / "own.txt"), "f", "p")
     assert not template.json
-    assert template.body(Event("VersionFailure", {**META, "Reason": "a<b"}, 0.0)) == b"a&lt;b"
+    assert template.body(Event("VersionFailure", {**META, "Reason": "a<b"}, 0)) == b"a&lt;b"
     with pytest.raises(TemplateError, match=r"own\.txt:1:.*Reason"):
-        template.body(Event("AuthFailure", META, 0.0))
+        template.body(Event("AuthFailure", META, 0))
 
 
 @pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(1763710735.5, "38:55.5 "), (1763710735.0, "38:55 "), (1763710735.123456, "38:55.123456 ")],
+    ("rest", "text"),
+    [(500_000_000, "38:55.5 "), (0, "38:55 "), (123_456_000, "38:55.123456 "), (7, "38:55.000000007 ")],
 )
-def test_a_time_is_not_written_as_go_does(seconds: float, text: str) -> None:
-    assert text in go_time(seconds)
+def test_a_time_is_not_written_as_go_does(rest: int, text: str) -> None:
+    assert text in go_time(1763710735_000_000_000 + rest)
+
+
+@pytest.mark.parametrize(
+    ("zone", "text"),
+    [
+        ("UTC", "2025-11-21 07:38:55.111157073 +0000 UTC"),
+        ("EST5EDT", "2025-11-21 02:38:55.111157073 -0500 EST"),
+        ("<+0530>-5:30", "2025-11-21 13:08:55.111157073 +0530 +0530"),
+    ],
+)
+def test_a_time_is_not_that_of_the_local_zone(zone: str, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        assert go_time(1763710735_111_157_073) == text
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 def test_a_key_is_shown_whole() -> None:
