@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -144,6 +145,42 @@ def test_json_says_all_that_the_text_says(tmp_path: Path, capsys: pytest.Capture
     assert found["log"] == [{"level": "info", "message": "x", "script": True}]
     assert found["time"]["calls"] == 3
     assert found["time"]["median_ms"] <= found["time"]["p99_ms"]
+
+
+def test_files_of_a_response_and_of_config_data_reach_the_script(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "response").write_text("HTTP/1.1 404 Not Found\nX-Up: 1\n\ngone")
+    (tmp_path / "data").write_text('{"code": 410}')
+    function = "response.StatusCode = config.config_data.code; return mw.ReturnResponseData(response, {})"
+    script = hook(function, kind="Response", arguments="response, request, session, config")
+    files = ("--response", str(tmp_path / "response"), "--config-data", str(tmp_path / "data"))
+    status, out, err = js(capsys, tmp_path, script, "--hook", "response", *files)
+    assert (status, err) == (0, "")
+    assert "--- response before\n+++ response after\n-404 Not Found\n+410 Gone\n X-Up: 1\n" in out
+
+
+def test_the_answer_of_a_virtual_endpoint_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    script = "function answer(request) { return TykJsResponse({Body: request.Body, Headers: {A: 'b'}, Code: 202}, {}); }"
+    status, out, err = js(capsys, tmp_path, script, "--hook", "virtual")
+    assert (status, err) == (0, "")
+    assert "virtual answer of " in out
+    assert "The client gets:\n  202 Accepted\n" in out
+    assert "\n  A: b\n" in out
+
+
+@pytest.mark.parametrize(("environ", "colored"), [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)])
+def test_a_terminal_gets_colours_unless_it_wants_none(tmp_path: Path, environ: dict[str, str], colored: bool) -> None:
+    (tmp_path / "mw.js").write_text(edit('request.URL = "/b"'))
+    (tmp_path / "request").write_text(REQUEST)
+    mine, its = pty.openpty()
+    line = [sys.executable, "-m", "core", "js", "test", "mw.js", "--request", "request"]
+    known = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm", "NO_COLOR": "", **environ}
+    try:
+        status = subprocess.run(line, stdout=its, cwd=tmp_path, env=known, timeout=60, check=False).returncode
+        shown = os.read(mine, 65536)
+    finally:
+        os.close(mine)
+        os.close(its)
+    assert (status, b"\x1b[31m-POST /a?x=1\x1b[0m" in shown) == (0, colored)
 
 
 def test_a_failure_is_told_in_json_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

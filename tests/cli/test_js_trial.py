@@ -221,15 +221,17 @@ def test_without_a_configuration_there_is_no_store(tmp_path: Path) -> None:
 
 def test_the_store_of_a_configuration_is_used(tmp_path: Path, site: Site) -> None:
     conf = tmp_path / "tyk.conf"
-    conf.write_text(json.dumps({"listen_port": 1, "app_path": str(tmp_path), "storage": storage(site)}))
+    options = {"listen_port": 1, "app_path": str(tmp_path), "allow_master_keys": True, "storage": storage(site)}
+    conf.write_text(json.dumps(options))
     site.put("abc", {"rate": 3})
     script = edit("""TykStorageSet('a', 'from the script', 60); log(TykStorageGet('a'));
-        log(JSON.parse(TykGetKeyData('abc', 'none')).rate)""")
+        log(JSON.parse(TykGetKeyData('abc', 'none')).rate); TykSetKeyData('made', '{"rate": 4}', '1')""")
     found = attempt(tmp_path, script, conf=conf)
     assert found.failures == []
     assert [line.text for line in found.logs if line.script] == ["from the script", "3"]
     assert [line.level for line in found.logs if not line.script] == ["warning"]   # enable_jsvm is off there
     assert site.store.ask("GET", "jsvm-store:a") == b"from the script"
+    assert json.loads(site.store.ask("GET", "apikey-made"))["rate"] == 4
 
 
 def test_an_embedded_store_that_does_not_run_is_said(tmp_path: Path) -> None:
