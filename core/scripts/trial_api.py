@@ -73,9 +73,9 @@ def compile_case(
     findings += noticed
     if spec is None or spec.scripts is None:
         raise TrialError("\n".join(finding.message for finding in findings if finding.severity == "error"))
-    virtual = [entry.data for entry in spec.endpoints if isinstance(entry.data, VirtualSpec)]
-    problems = [one.problem for one in (*spec.scripts.hooks, *virtual) if one.problem]
-    if problems:
+    problems = [hook.problem for hook in spec.scripts.hooks]
+    problems += [entry.data.problem for entry in spec.endpoints if isinstance(entry.data, VirtualSpec)]
+    if any(problems):
         raise TrialError("\n".join(problems))
     return spec, findings
 
