@@ -28,8 +28,13 @@ def program_text(number: int, program: Program) -> bytes:
     if program.library is not None:
         sources.insert(0, _source(program.library, library=True))
     modules = {
-        module.name: {"text": module.text, "json": module.name.endswith(".json"), "requires": dict(module.requires)}
-        for module in program.modules
+        module.name: {
+            "index": index,
+            "text": module.text,
+            "json": module.name.endswith(".json"),
+            "requires": dict(module.requires),
+        }
+        for index, module in enumerate(program.modules)
     }
     spec = {
         "id": number,

@@ -34,6 +34,7 @@ cdef enum:
 
 cdef double STALL = 0.01            # seconds after which a call counts as slow
 cdef double TICK = 0.005
+cdef double LOAD_SECONDS = 5.0      # that the scripts of a program may take to load, at least
 cdef double RESTART_SECONDS = 1.0   # between attempts to make a context after one failed
 cdef int GROWTH = 4                 # times the heap's limit that a worker may grow while a script runs
 cdef int PAGE = os.sysconf("SC_PAGESIZE")
@@ -383,7 +384,11 @@ cdef class Pool:
     def _operated(self, Lane lane, tuple what, int kind, object value):
         name, hook = what
         if name == "take":
-            if kind != RESULT:
+            if kind == RESULT and not value:            # an asynchronous call was faster
+                lane.programs.discard(hook.loaded.number)
+            elif kind == RESULT and value[0] == 3:
+                self._retire(lane)
+            elif kind != RESULT:
                 self._failed(hook, f"the scripts cannot be loaded: {value[1] if value else 'no result'}")
                 self._retire(lane)
             elif (<Hook>hook).loaded.report is None:
@@ -399,6 +404,9 @@ cdef class Pool:
                 lane.runners[hook.key] = value
                 for call in calls:
                     self._issue(lane, <Call>call, value)
+            elif hook.loaded.number not in lane.programs:
+                for call in reversed(calls):
+                    self._queue(<Call>call, True)
             else:
                 for call in calls:
                     self._finish(<Call>call, "error", None, "the script cannot be called")
@@ -460,6 +468,8 @@ cdef class Pool:
             self._finish(call, "error", None, readable(message, stack, call.hook.program, report.starts if report else ()))
         elif first == 4 and len(value) == 1:
             self._finish(call, "long", None, "the script returned too much: preforge.jsvm.max_result_bytes")
+        elif first == 5:                # what the script returned begins like one of these marks
+            self._finish(call, "ok", value[1:], "")
         else:
             self._finish(call, "ok", value, "")
 
@@ -470,6 +480,8 @@ cdef class Pool:
             lane.calls.remove(call)
         if not lane.calls:
             lane.alone = False
+            for waiter in self.waiters[:]:
+                waiter()
 
     def _again(self, Lane lane, Call call):
         """The context did not begin it: another one will."""
@@ -575,12 +587,17 @@ cdef class Pool:
         """Whether what runs in a context has run for too long."""
         cdef Call call
         cdef double running = now - lane.progress_at
+        what = next(iter(lane.operations.values()), None)
+        if isinstance(what, tuple) and what[0] == "take":
+            limit = max(what[1].timeout, LOAD_SECONDS)
+            if running > limit:
+                self._failed(what[1], f"loading the scripts took more than {limit:g} s")
+                self._retire(lane)
+            return
+        if isinstance(what, tuple) and not (lane.calls and (<Call>lane.calls[0]).later) and running > 4 * STALL:
+            self._retire(lane)          # what runs is left over from a call that has ended
+            return
         if not lane.calls:
-            for what in list(lane.operations.values()):
-                if isinstance(what, tuple) and what[0] == "take" and running > max(what[1].timeout, 5.0):
-                    self._failed(what[1], f"loading the scripts took more than {max(what[1].timeout, 5.0):g} s")
-                    self._retire(lane)
-                    return
             return
         call = <Call>lane.calls[0]
         if call.began_at == 0 and running > 0:
@@ -737,7 +754,7 @@ cdef class Pool:
         """The oldest context that is ready, for programs that share theirs."""
         cdef Lane lane
         for lane in self.lanes.values():
-            if lane.ready and lane.program is None:
+            if lane.ready and lane.program is None and not lane.alone:
                 return lane
         return None
 

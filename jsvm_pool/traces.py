@@ -8,21 +8,17 @@ from collections.abc import Sequence
 
 from jsvm_pool.program import Program, Source
 
-_FRAME = re.compile(r"^\s+at (?:(?P<function>.*?) \()?(?:eval at .*?, )?(?P<place>preforge(?:-module)?:.+?):(?P<line>\d+):(?P<column>\d+)\)?$")
+_PLACE = re.compile(r"preforge(?P<module>-module)?:(?P<number>\d{1,9}):(?P<line>\d{1,9}):(?P<column>\d{1,9})")
 MOST_FRAMES = 10
+MOST_LINE = 1000    # of a trace, which scripts may have written themselves
 
 
 def readable(message: str, stack: str, program: Program, starts: Sequence[tuple[int, int]]) -> str:
-    """The message, the place where it was thrown, and the calls that led there, one in a line."""
-    frames = []
-    for line in stack.splitlines():
-        match = _FRAME.match(line)
-        if match is None:
-            continue
-        place = _place(match["place"], int(match["line"]), program, starts)
-        if place:
-            function = match["function"] or ""
-            frames.append((function, f"{place}:{match['column']}"))
+    """The message, the place where it was thrown, and the calls that led there, one in a line.
+
+    stack: as V8 or the script wrote it; starts: (line, source) where each source begins in the program's text.
+    """
+    frames = [frame for frame in (_frame(line, program, starts) for line in stack.splitlines()) if frame is not None]
     if not frames:
         return message
     text = f"{message} ({frames[0][1]})"
@@ -31,10 +27,27 @@ def readable(message: str, stack: str, program: Program, starts: Sequence[tuple[
     return text
 
 
-def _place(name: str, line: int, program: Program, starts: Sequence[tuple[int, int]]) -> str:
-    if name.startswith("preforge-module:"):
+def _frame(line: str, program: Program, starts: Sequence[tuple[int, int]]) -> tuple[str, str] | None:
+    """(function or "", file:line:column) of one line of a trace, None if it is no place in a script."""
+    line = line.strip()
+    if not line.startswith("at ") or len(line) > MOST_LINE:
+        return None
+    match = _PLACE.search(line)
+    if match is None:
+        return None
+    place = _place(match, program, starts)
+    if not place:
+        return None
+    function, bracket, _ = line[3 : match.start()].partition(" (")
+    return function if bracket else "", f"{place}:{match['column']}"
+
+
+def _place(match: re.Match[str], program: Program, starts: Sequence[tuple[int, int]]) -> str:
+    line = int(match["line"])
+    if match["module"]:
+        number = int(match["number"])
         # The engine puts two lines in front of the text of a function.
-        return f"{name.partition(':')[2]}:{max(1, line - 2)}"
+        return f"{program.modules[number].name}:{max(1, line - 2)}" if number < len(program.modules) else ""
     at = bisect_right([start for start, _ in starts], line) - 1
     if at < 0:
         return ""

@@ -478,6 +478,8 @@ cdef class Isolate:
         if self.box.waiting and not self.box.answered:
             copy = <uint16_t*>malloc(n or 2)
             memcpy(copy, PyBytes_AS_STRING(units), n)
+            free(self.box.answer)       # left there by a script that did not take all of the last one
+            self.box.answer_at = 0
             self.box.answer = copy
             self.box.answer_units = n // 2
             self.box.status = status

@@ -6,7 +6,7 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
-PARTS = ("realm.js", "host.js", "globals.js", "run.js")
+PARTS = ("realm.js", "bounds.js", "guard.js", "host.js", "globals.js", "run.js")
 
 
 @cache

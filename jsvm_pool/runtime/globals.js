@@ -35,17 +35,26 @@ const functions = {
 for (const name of keysOf(functions)) publish(name, functions[name]);
 freeze(functions);
 
+/** What console shows of a value. */
+function shown(value) {
+  if (typeof value === 'object' && value !== null) {
+    try {
+      const json = jsonStringify(value);
+      if (json !== undefined) return json;
+    } catch {}
+  }
+  return asText(value);
+}
+const nothing = () => undefined;
+
 function line(level) {
   return (...args) => {
     let out = '';
-    for (let i = 0; i < args.length; i++) {
-      const part = args[i];
-      out += (i ? ' ' : '') + (typeof part === 'object' && part !== null ? jsonStringify(part) : asText(part));
-    }
+    for (let i = 0; i < args.length; i++) out += (i ? ' ' : '') + shown(args[i]);
     say(level, out);
   };
 }
-const nothing = () => undefined;
+
 const consoleObject = {
   log: line('info'), info: line('info'), debug: line('debug'), warn: line('warning'), error: line('error'),
   dir: nothing, time: nothing, timeEnd: nothing, trace: nothing, assert: nothing,
@@ -134,7 +143,7 @@ let underscoreText = '', underscoreMaker = null, underscore = null;
 defineProperty(global, '_', {
   get() {
     if (underscore === null && underscoreText) {
-      underscoreMaker = underscoreMaker || new BuiltIn('exports', 'module', underscoreText);
+      underscoreMaker = underscoreMaker || harden(new BuiltIn('exports', 'module', underscoreText));
       const module = {exports: {}};
       apply(underscoreMaker, {}, [module.exports, module]);
       underscore = module.exports;
@@ -142,5 +151,5 @@ defineProperty(global, '_', {
     return underscore;
   },
   set(value) { underscore = value; },
-  enumerable: false, configurable: true,
+  enumerable: false, configurable: false,
 });

@@ -5,7 +5,12 @@ const S_UNDEFINED = 0, S_TEXT = 1, S_THROW = 2;
 const MAIL_HEAD = 64;
 let words = null, units = null, bell = null;
 let logLimit = 65536, logged = 0, quiet = false;
-let fetches = 0, generation = 0;
+const LOG_MESSAGE = 64;     // that a message counts for besides its length
+const MOST_MESSAGE = 1 << 24, MOST_FETCHES = 256;
+let fetches = 0;
+let current = 0;            // call that is under way, 0 for none: what comes later from another one is ignored
+let loading = false;        // a program is being loaded
+let silent = false;         // what runs is left over from an asynchronous call that has ended
 const pendingFetches = new Map();
 const mapGet = Map.prototype.get, mapSet = Map.prototype.set, mapDelete = Map.prototype.delete, mapClear = Map.prototype.clear;
 
@@ -36,9 +41,20 @@ function received() {
   }
 }
 
+/** Texts as a JSON array. That of an array would call what scripts put on prototypes: toJSON. */
+function quoted(parts) {
+  let out = '[';
+  for (let i = 0; i < parts.length; i++) {
+    if (parts[i].length > MOST_MESSAGE) throw new WrongRange('too much text for a function of the gateway');
+    out += (i ? ',' : '') + jsonStringify(parts[i]);
+  }
+  return out + ']';
+}
+
 /** Ask the host and wait. parts: texts. Returns a text or undefined; throws what the host says is to be thrown. */
 function ask(parts) {
-  post(OP_CALL, jsonStringify(parts));
+  if (current === 0 && !loading) return undefined;
+  post(OP_CALL, quoted(parts));
   const status = words[W_STATUS];
   if (status === S_UNDEFINED) return undefined;
   const answer = received();
@@ -47,18 +63,20 @@ function ask(parts) {
 }
 
 function askLater(parts) {
+  if (pendingFetches.size >= MOST_FETCHES) throw new Failure('too many requests at one time');
+  const message = quoted(parts);
   const id = ++fetches;
   return new PromiseType((resolve, reject) => {
     apply(mapSet, pendingFetches, [id, [resolve, reject]]);
-    post(OP_ASYNC, jsonStringify([id, generation, parts]));
+    if (current !== 0) post(OP_ASYNC, `[${id},${current},${message}]`);
   });
 }
 
-/** The host's answer to askLater: this is [id, generation, status, text] as JSON. */
+/** The host's answer to askLater: this is [id, call, status, text] as JSON. */
 function deliver() {
   const answer = jsonParse(this);
   const id = answer[0], waiting = apply(mapGet, pendingFetches, [id]);
-  if (waiting === undefined || answer[1] !== generation) return '';
+  if (waiting === undefined || current === 0 || answer[1] !== current) return '';
   apply(mapDelete, pendingFetches, [id]);
   if (answer[2] === S_THROW) waiting[1](new Failure(answer[3]));
   else waiting[0](answer[2] === S_TEXT ? answer[3] : undefined);
@@ -66,10 +84,8 @@ function deliver() {
 }
 
 function say(level, message) {
-  if (quiet) return;
-  const length = message.length;
-  if (logged > logLimit) return;
-  logged += length;
+  if (quiet || silent || logged > logLimit) return;
+  logged += message.length + LOG_MESSAGE;
   if (logged > logLimit) post(OP_LOG, 'warning\nlog output of this call is cut: preforge.jsvm.max_log_bytes');
   else post(OP_LOG, level + '\n' + message);
 }

@@ -1,11 +1,13 @@
 // Programs: all scripts of one API as one function, which every call runs anew (tyk-jsvm 4).
 const programs = [];
-const FAILED = '\u0001', PENDING = '\u0002', TAINTED = '\u0003', TOO_LONG = '\u0004';
+// What a result begins with that is not what the script returned, and the mark of one that was returned and begins like that.
+const FAILED = '\u0001', PENDING = '\u0002', TAINTED = '\u0003', TOO_LONG = '\u0004', PLAIN = '\u0005';
+const PLAIN_CODE = 5;
 // A program that writes to TykJS gets one of its own: undoing the change after each call costs more.
 const WRITES_CORE = /TykJS(?:\s*\.\s*\w+|\s*\[[^\]]*\])*\s*=[^=]|TykJS[\s\S]{0,80}?\.prototype\b/;
 const NATIVE_NAMES = keysOf(functions);
 let ticket = 0, resultLimit = 1 << 24, emptySession = null;
-freeze(makeCore);
+harden(makeCore);
 
 function message(error) {
   try {
@@ -23,12 +25,16 @@ function describe(error) {
   try {
     stack = error !== null && typeof error === 'object' ? asText(error.stack) : '';
   } catch {}
-  return FAILED + jsonStringify([apply(slice, message(error), [0, 2000]), apply(slice, stack, [0, 6000])]);
+  return FAILED + quoted([apply(slice, message(error), [0, 2000]), apply(slice, stack, [0, 6000])]);
 }
 
+/** How often a text goes to a new line, as the engine counts. */
 function lineCount(s) {
   let count = 0;
-  for (let at = apply(indexOf, s, ['\n']); at >= 0; at = apply(indexOf, s, ['\n', at + 1])) count++;
+  for (let i = 0; i < s.length; i++) {
+    const c = apply(charCodeAt, s, [i]);
+    if (c === 10 || c === 0x2028 || c === 0x2029 || c === 13 && apply(charCodeAt, s, [i + 1]) !== 10) count++;
+  }
   return count;
 }
 
@@ -40,6 +46,32 @@ function invalid(...parts) {
   } catch (error) {
     return message(error);
   }
+}
+
+/** Why a text is not one expression: one that is not could end the statement that it becomes part of. */
+function notExpression(s) {
+  return invalid(`return (${s}\n);`) || invalid(`return [${s}\n];`);
+}
+
+/** Why a text is not a script, '' if it is. Not the same as a function's body: that may return. */
+function notScript(s) {
+  try {
+    indirectEval('throw null;' + s);
+  } catch (error) {
+    if (error !== null && getPrototypeOf(error) === WrongSyntax.prototype) return message(error);
+  }
+  return '';
+}
+const NAME = /^[A-Za-z_$][\w$]*$/;
+
+/** Leave out what would be more than a name and an expression. */
+function checkedExports(pairs) {
+  const checked = [];
+  for (let i = 0; i < pairs.length; i++) {
+    if (apply(regexpExec, NAME, [pairs[i][1]]) === null || invalid(`var ${pairs[i][1]};`)) continue;
+    checked[checked.length] = [notExpression(pairs[i][0]) ? 'undefined' : pairs[i][0], pairs[i][1]];
+  }
+  return checked;
 }
 
 /** The text of a program, and [line, source] where each source begins. broken: sources that throw when they are loaded. */
@@ -55,12 +87,13 @@ function assemble(id, spec, skipped, broken) {
     if (source.exports.length) {
       for (let k = 0; k < source.exports.length; k++) code += `;var ${source.exports[k][1]};`;
       code += `(function(require){$at(${i});`;
-    } else code += `$at(${i});`;
+    } else code += `;$at(${i});`;
     code += '\n' + source.text + '\n';
     starts[starts.length] = [++line, i];
     line += lineCount(source.text) + 1;
     if (source.exports.length) {
-      for (let k = 0; k < source.exports.length; k++) code += `;try{${source.exports[k][1]}=(${source.exports[k][0]});}catch{}`;
+      for (let k = 0; k < source.exports.length; k++) code += `;try{${source.exports[k][1]}=(${source.exports[k][0]}\n);}catch{}`;
+      line += source.exports.length;
       code += `})($require(${i}));`;
     }
     if (source.library) {
@@ -73,11 +106,12 @@ function assemble(id, spec, skipped, broken) {
     if (broken[i]) code += `}catch($e){$failed(${i},$e);}`;
   }
   code += ';return function($entry){switch($entry){';
-  for (let i = 0; i < spec.entries.length; i++) code += `case ${i}:return(${spec.entries[i]});`;
-  return [code + `}};})\n//# sourceURL=preforge:${id}`, starts];
+  for (let i = 0; i < spec.entries.length; i++) code += `case ${i}:return(${spec.entries[i]}\n);`;
+  return {code: code + `}};})\n//# sourceURL=preforge:${id}`, starts};
 }
 
-const naturals = freeze({...functions, makeCore});
+const refuse = freeze((why) => { throw new Failure(why); });
+const naturals = freeze({...functions, makeCore, refuse});
 
 /** What require() means in the scripts of a program, for one run of it (CommonJS). */
 function modulesOf(spec) {
@@ -91,8 +125,8 @@ function modulesOf(spec) {
     module = loaded[name] = {exports: {}, id: name, filename: name, loaded: false};
     if (file.json) module.exports = jsonParse(file.text);
     else {
-      file.code = file.code || new BuiltIn('exports', 'require', 'module', '__filename', '__dirname',
-        file.text + `\n//# sourceURL=preforge-module:${name}`);
+      file.code = file.code || harden(new BuiltIn('exports', 'require', 'module', '__filename', '__dirname',
+        file.text + `\n//# sourceURL=preforge-module:${file.index}`));
       const at = apply(lastIndexOf, name, ['/']);
       apply(file.code, module.exports, [module.exports, from(file.requires), module, name, at < 0 ? '.' : apply(slice, name, [0, at])]);
     }
@@ -101,42 +135,52 @@ function modulesOf(spec) {
   };
   return {require: from(spec.requires), of: (i) => from(spec.sources[i].requires)};
 }
-const noModule = (specifier) => {
+const noModule = freeze((specifier) => {
   throw new Failure(`Cannot find module '${asText(specifier)}': only modules that a script names in a literal require() are there`);
-};
-const NO_MODULES = freeze({require: noModule, of: () => noModule});
-const ignore = () => undefined;
+});
+const NO_MODULES = freeze({require: noModule, of: freeze(() => noModule)});
+const ignore = freeze(() => undefined);
 
 function start(program, at, failed) {
   const modules = program.spec.hasModules ? modulesOf(program.spec) : NO_MODULES;
   return apply(program.code, global, [naturals, at, failed, modules.require, modules.of]);
 }
 
-/** Take a program: this is its JSON. Returns {errors: [[source, message, stack]], starts: [[line, source]]} as JSON. */
+/** Take a program: this is its JSON. Returns {errors: [[source, message, stack]], starts: [[line, source]]} as JSON, '' if the
+ *  context is in use, TAINTED if it cannot be used any more. */
 function take() {
+  if (current !== 0) return '';
+  if (!restore()) return TAINTED;
   const spec = jsonParse(this), errors = [], skipped = {}, broken = {};
   const id = spec.id, n = spec.sources.length;
   setPrototypeOf(spec.requires, null);
   setPrototypeOf(spec.modules, null);
-  for (const name of keysOf(spec.modules)) setPrototypeOf(spec.modules[name].requires, null);
+  const files = keysOf(spec.modules);
+  for (let i = 0; i < files.length; i++) {
+    setPrototypeOf(spec.modules[files[i]], null);
+    setPrototypeOf(spec.modules[files[i]].requires, null);
+  }
   for (let i = 0; i < n; i++) setPrototypeOf(spec.sources[i].requires, null);
   for (let i = 0; i < spec.entries.length; i++) {
-    const why = invalid(`return (${spec.entries[i]});`);
-    if (why) spec.entries[i] = `$failed(-1,${jsonStringify(why)})`;
+    const why = notExpression(spec.entries[i]);
+    if (why) spec.entries[i] = `$natives.refuse(${jsonStringify(`${jsonStringify(spec.entries[i])} is not an expression: ${why}`)})`;
   }
   let all = '';
   for (let i = 0; i < n; i++) {
-    const why = invalid(spec.sources[i].text);
+    const why = notScript(spec.sources[i].text);
+    spec.sources[i].exports = checkedExports(spec.sources[i].exports);
     if (why) {
       skipped[i] = true;
       errors[errors.length] = [i, why, ''];
     } else all += spec.sources[i].text;
   }
+  restore();
   spec.ownCore = WRITES_CORE.test(all);
-  let code, starts, last;
+  let starts, last;
   const compile = () => {
-    [code, starts] = assemble(id, spec, skipped, broken);
-    return indirectEval(code);
+    const made = assemble(id, spec, skipped, broken);
+    starts = made.starts;
+    return harden(indirectEval(made.code));
   };
   const program = {spec, code: null, shared: null};
   try {
@@ -145,7 +189,8 @@ function take() {
     // Two scripts that declare the same name with let or const: the later one is left out, as an engine would do it.
     const rest = [];
     for (let i = 0; i < n; i++) if (!skipped[i]) { rest[rest.length] = i; skipped[i] = true; }
-    for (const i of rest) {
+    for (let k = 0; k < rest.length; k++) {
+      const i = rest[k];
       delete skipped[i];
       try {
         program.code = compile();
@@ -158,23 +203,25 @@ function take() {
   }
   for (let round = 0; round <= n; round++) {
     last = -1;
-    restore();
     logged = 0;
     underscore = null;
     quiet = round > 0;
+    loading = true;
+    let why = null;
     try {
-      start(program, (i) => { last = i; }, ignore);
-      break;
+      start(program, (i) => { if (typeof i === 'number' && i > last && i < n && i === (i | 0)) last = i; }, ignore);
     } catch (error) {
-      if (last < 0 || broken[last]) break;
-      broken[last] = true;
-      errors[errors.length] = [last, message(error), apply(slice, describe(error), [1])];
-      program.code = compile();
+      why = [last, message(error), apply(slice, describe(error), [1])];
     }
+    loading = false;
+    if (!restore()) return TAINTED;
+    if (why === null || last < 0 || broken[last]) break;
+    broken[last] = true;
+    errors[errors.length] = why;
+    program.code = compile();
   }
   quiet = false;
   programs[id] = program;
-  restore();
   return jsonStringify({errors, starts});
 }
 
@@ -186,11 +233,10 @@ function drop() {
 
 // -- calls -----------------------------------------------------------------------------------------------------
 
-let current = 0;            // call that is under way, 0 for none: what comes later from another one is ignored
-
 function finished(out) {
   const result = typeof out === 'string' ? out : asText(out);
-  return result.length > resultLimit ? TOO_LONG : result;
+  if (result.length > resultLimit) return TOO_LONG;
+  return result.length && apply(charCodeAt, result, [0]) <= PLAIN_CODE ? PLAIN + result : result;
 }
 
 function settle(call, work) {
@@ -203,6 +249,7 @@ function settle(call, work) {
   }
   current = 0;
   post(OP_RESULT, out);
+  silent = true;
 }
 
 /** What the handler returned, as text; a promise is awaited. */
@@ -279,15 +326,19 @@ freeze(modes);
 /** A function that runs one entry of a program: its this is the payload. The host keeps it and calls it. */
 function runner() {
   const spec = jsonParse(this), id = spec[0], entry = spec[1], mode = modes[spec[2]];
+  if (programs[id] === undefined) return '';
   return function () {
     const n = ticket = (ticket + 1) | 0;
     store(words, W_STARTED, n);
     if (((load(words, W_SKIP) - n) | 0) >= 0) return undefined;
-    const program = programs[id], shared = program.spec.shared;
+    const program = programs[id];
+    if (program === undefined) return undefined;
+    const shared = program.spec.shared;
     if (current !== 0) return undefined;        // an asynchronous call has the context for itself
-    if (!shared && !restore()) return TAINTED;
-    generation = current = n === 0 ? 1 : n;
+    if (!shared && !restored()) return TAINTED;
+    current = n === 0 ? 1 : n;
     logged = 0;
+    silent = false;
     underscore = null;
     if (pendingFetches.size) apply(mapClear, pendingFetches, []);
     try {
