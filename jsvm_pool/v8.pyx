@@ -230,17 +230,33 @@ cdef void put_piece(Box* box) noexcept nogil:
         box.answer_units = box.answer_at = 0
 
 
-def init(flags="--single-threaded --no-flush-bytecode"):
-    """Load V8, once in a process. Raises EngineError."""
-    global initialised, event_fd
-    if initialised:
-        return
+def library():
+    """The path of the library, bytes. Raises EngineError."""
     spec = find_spec("py_mini_racer")
     if spec is None or spec.origin is None:
         raise EngineError("the package mini-racer is not installed")
-    folder = Path(spec.origin).parent
-    path = os.fsencode(folder / "libmini_racer.so")
-    icu = os.fsencode(folder / "icudtl.dat")
+    return os.fsencode(Path(spec.origin).parent / "libmini_racer.so")
+
+
+def preload():
+    """Bring the library into memory, on any thread, so that `init` takes less. Raises EngineError."""
+    cdef bytes path = library()
+    cdef const char* place = path
+    with nogil:
+        dlopen(place, RTLD_NOW)         # where it fails, init says why
+
+
+def init(flags="--single-threaded --no-flush-bytecode"):
+    """Load V8, once in a process. Raises EngineError.
+
+    Call it on the main thread: V8 protects its memory by keys of the processor that only threads begun after this, and by
+    this one's descendants, can use.
+    """
+    global initialised, event_fd
+    if initialised:
+        return
+    path = library()
+    icu = os.path.join(os.path.dirname(path), b"icudtl.dat")
     cdef void* handle = dlopen(path, RTLD_NOW)
     if handle == NULL:
         raise EngineError(f"{os.fsdecode(path)} cannot be loaded: {dlerror().decode()}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from core.scripts.context import Script
 from core.scripts.host import HostFunctions
 from core.scripts.host_types import Caller, HostError
 from core.scripts.session_text import EMPTY
+from jsvm_pool import v8
 from jsvm_pool.pool import Hook, Pool
 from jsvm_pool.program import Program
 from jsvm_pool.settings import CallResult, PoolSettings, Report
@@ -109,6 +111,9 @@ class ScriptService:
             self._pool.configure(pool_settings(self._admin.config), found)
         if not found:
             return []
+        if self._pool is None and not self._failed:
+            with contextlib.suppress(EngineError):      # it is reported where the pool is made
+                await asyncio.to_thread(v8.preload)
         pool = self._open()
         if pool is None:
             return [Finding("error", spec.file, part.place, self._failed) for spec, part in found.values()]
