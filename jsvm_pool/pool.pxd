@@ -19,6 +19,7 @@ cdef class Loaded:
     cdef readonly int number            # in the contexts
     cdef readonly bytes text            # what `take` is given
     cdef readonly object report         # Report, None until it has been loaded once
+    cdef int attempts                   # to load it that the engine ended
 
 cdef class Hook:
     cdef readonly Pool pool
@@ -63,6 +64,7 @@ cdef class Lane:
     cdef dict wanted                    # Hook.key -> calls that wait for that function
     cdef unsigned int issued            # tickets
     cdef bint alone                     # one call has it for itself
+    cdef bint used                      # since it was last asked whether it is idle
     cdef double progress_at             # when the call that runs began, or the last one ended
     cdef long resident                  # bytes of the worker when that call was first looked at
 
@@ -96,3 +98,5 @@ cdef class Pool:
     cdef Lane _free_lane(self)
     cdef Lane _first_lane(self)
     cdef int _skip_behind(self, Lane lane) except -1
+    cdef bint _ended(self, object value) except -1
+    cdef bint _begun(self, Lane lane, Call call) except -1

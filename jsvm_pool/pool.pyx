@@ -28,11 +28,14 @@ cdef enum:
     CALL = 5
     ASYNC = 6
     LATE = 7
+    T_EXCEPTION = 200
     T_MEMORY = 202
     TRUSTED_AGAIN = 5       # quick calls in a row after which a hook is quick again
+    MOST_LOADS = 2          # of a program that the engine ended
     MOST_RETRIES = 8        # of a call that contexts could not begin
 
 cdef double STALL = 0.01            # seconds after which a call counts as slow
+cdef double LEFT_OVER = 0.25       # that a context may work on when no call of it is under way
 cdef double TICK = 0.005
 cdef double LOAD_SECONDS = 5.0      # that the scripts of a program may take to load, at least
 cdef double RESTART_SECONDS = 1.0   # between attempts to make a context after one failed
@@ -309,6 +312,7 @@ cdef class Pool:
         if not lane.calls:
             lane.progress_at = call.began_at = self.loop.time()
             lane.resident = 0
+        lane.used = True
         lane.calls.append(call)
         lane.operations[self.sequence] = call
         call.task = lane.isolate.call(function, call.payload, self.sequence)
@@ -370,7 +374,10 @@ cdef class Pool:
         lane.resident = 0
         if isinstance(what, Call):
             self._returned(lane, <Call>what, kind, value)
-        elif what is not None:
+            return
+        if not lane.calls:
+            lane.alone = False
+        if what is not None:
             self._operated(lane, what, kind, value)
 
     def _speaker(self, Lane lane):
@@ -387,6 +394,9 @@ cdef class Pool:
             if kind == RESULT and not value:            # an asynchronous call was faster
                 lane.programs.discard(hook.loaded.number)
             elif kind == RESULT and value[0] == 3:
+                self._retire(lane)
+            elif kind == ERROR and self._ended(value) and hook.loaded.attempts < MOST_LOADS:
+                (<Hook>hook).loaded.attempts += 1       # what it used up may be what others left
                 self._retire(lane)
             elif kind != RESULT:
                 self._failed(hook, f"the scripts cannot be loaded: {value[1] if value else 'no result'}")
@@ -429,7 +439,11 @@ cdef class Pool:
             return
         if kind == ERROR:
             self._take_out(lane, call)
-            memory = value[0] == T_MEMORY
+            memory = self._ended(value)
+            if memory and call.retries == 0 and not call.asked and lane.issued > 1:
+                self._retire(lane)      # what it used up may be what others left: it gets a second chance
+                self._again(lane, call)
+                return
             self._finish(call, "memory" if memory else "error", None,
                          "the script used too much memory: preforge.jsvm.memory_limit_mb" if memory else value[1] or "ended")
             self._retire(lane)
@@ -496,15 +510,13 @@ cdef class Pool:
             self._queue(call, True)
 
     cdef int _skip_behind(self, Lane lane) except -1:
-        """The call that runs keeps its context; what waits behind it goes elsewhere."""
+        """The call that runs keeps its context; those that have not begun go elsewhere."""
         cdef Call call
         cdef list behind
-        cdef unsigned int started
         lane.alone = True
-        if len(lane.calls) > 1:
+        if len(lane.calls) > 1 or lane.calls and not self._begun(lane, <Call>lane.calls[0]):
             lane.isolate.skip(lane.issued)
-            started = lane.isolate.started
-            behind = [one for one in list(lane.calls)[1:] if <int>((<Call>one).ticket - started) > 0]
+            behind = [one for one in lane.calls if not self._begun(lane, <Call>one)]
             for one in reversed(behind):
                 call = <Call>one
                 lane.calls.remove(call)
@@ -515,6 +527,15 @@ cdef class Pool:
                 self.counts["moved"] += 1
                 self._queue(call, True)
         return 0
+
+    cdef bint _ended(self, object value) except -1:
+        """Whether the engine ended a script, which it does for want of memory. What scripts throw is caught before it gets
+        here: an exception without a value is such an end."""
+        return value[0] == T_MEMORY or value[0] == T_EXCEPTION and value[1].strip() == "null"
+
+    cdef bint _begun(self, Lane lane, Call call) except -1:
+        cdef unsigned int started = lane.isolate.started
+        return <int>(call.ticket - started) <= 0
 
     # -- what scripts ask of the host -------------------------------------------
 
@@ -578,6 +599,10 @@ cdef class Pool:
             if lane.calls or lane.operations:
                 busy = True
                 self._look(lane, now)
+            elif lane.used:             # a call may have left work behind that never ends
+                busy = True
+                lane.used = False
+                self._operate(lane, F_DELIVER, b'[0,0,0,""]', ("idle", None))
         self._expire(now)
         self._dispatch()
         if (busy or self.waiting) and not self.closed and self.timer is None:
@@ -593,11 +618,17 @@ cdef class Pool:
             if running > limit:
                 self._failed(what[1], f"loading the scripts took more than {limit:g} s")
                 self._retire(lane)
+            elif running > STALL and not lane.alone:
+                self._skip_behind(lane)
+                for key in [key for key in lane.wanted if key[0] != what[1].loaded.number]:
+                    for call in reversed(lane.wanted.pop(key)):
+                        self._queue(<Call>call, True)
             return
-        if isinstance(what, tuple) and not (lane.calls and (<Call>lane.calls[0]).later) and running > 4 * STALL:
-            self._retire(lane)          # what runs is left over from a call that has ended
-            return
+        if lane.calls and not lane.alone and running > STALL and not self._begun(lane, <Call>lane.calls[0]):
+            self._skip_behind(lane)
         if not lane.calls:
+            if running > LEFT_OVER:     # work that a call left behind
+                self._retire(lane)
             return
         call = <Call>lane.calls[0]
         if call.began_at == 0 and running > 0:
@@ -795,11 +826,18 @@ cdef class Pool:
         for lane in list(self.lanes.values()):
             if lane.program is loaded:
                 self._retire(lane)
+            elif self._loads(lane, loaded):
+                self._retire(lane)
             elif loaded.number in lane.programs:
                 lane.programs.remove(loaded.number)
                 for key in [key for key in lane.runners if key[0] == loaded.number]:
                     lane.isolate.forget(lane.runners.pop(key))
                 self._operate(lane, F_DROP, str(loaded.number).encode(), ("drop", None))
+
+    def _loads(self, Lane lane, Loaded loaded):
+        """Whether a context is at loading a program."""
+        what = next(iter(lane.operations.values()), None)
+        return isinstance(what, tuple) and what[0] == "take" and what[1].loaded is loaded
 
     def stats(self):
         """Counts since the start, and how it is now: contexts, waiting, closing."""

@@ -1,21 +1,33 @@
-"""Pools for the tests of this folder."""
+"""The pool that the tests of a module share."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import pytest
 
 from jsvm_pool.settings import PoolSettings
-from tests.support.jsvm import TEXT, Vm, running
+from tests.support.jsvm import TEXT, THROW, Vm, running
+
+SMALL = PoolSettings(contexts=1, max_contexts=4, memory=32 << 20)
 
 
 async def _echo(name: str, arguments: list[str], caller: object, deadline: float) -> tuple[int, str]:
-    return TEXT, f'"{name}:{len(arguments)}"'
+    if name == "TykStorageGet":
+        return THROW, "storage: no"
+    return TEXT, json.dumps([name, [one[:40] for one in arguments]])
 
 
 @pytest.fixture(scope="module")
-def vm() -> Iterator[Vm]:
-    """One pool for the tests of a module; its host answers with the name of the function and how many arguments it got."""
-    with running(PoolSettings(contexts=1, max_contexts=6), _echo) as found:
+def one_pool() -> Iterator[Vm]:
+    with running(SMALL) as found:
         yield found
+
+
+@pytest.fixture
+def vm(one_pool: Vm) -> Vm:
+    """A pool of few small contexts; its host says what it was asked."""
+    one_pool.host = _echo
+    one_pool.logged.clear()
+    return one_pool

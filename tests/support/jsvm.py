@@ -33,10 +33,11 @@ async def _nothing(name: str, arguments: list[str], caller: Any, deadline: float
 
 @dataclass
 class Vm:
-    """A pool, its loop, and what it logged: (level, text, API or "")."""
+    """A pool, its loop, what answers its calls of the host, and what it logged: (level, text, API or "")."""
 
     loop: asyncio.AbstractEventLoop
     pool: Pool
+    host: Host
     logged: list[tuple[str, str, str]] = field(default_factory=list)
 
     def run(self, work: Coroutine[Any, Any, Any]) -> Any:
@@ -119,6 +120,9 @@ def script(*texts: str, entries: Sequence[str] = ("h",), **more: Any) -> Program
     return Program(sources=sources, entries=tuple(entries), **more)
 
 
+_running: list[Vm] = []
+
+
 @contextmanager
 def running(settings: PoolSettings | None = None, host: Host = _nothing) -> Iterator[Vm]:
     """A pool on a new loop; all is ended at the end, and nothing may be left."""
@@ -128,11 +132,18 @@ def running(settings: PoolSettings | None = None, host: Host = _nothing) -> Iter
     def log(level: str, text: str, hook: Hook | None) -> None:
         logged.append((level, text, hook.caller.api_id if hook is not None else ""))
 
-    pool = Pool(loop, settings or PoolSettings(), host, log)
-    vm = Vm(loop, pool, logged)
+    async def ask(name: str, arguments: list[str], caller: Any, deadline: float) -> tuple[int, str]:
+        return await vm.host(name, arguments, caller, deadline)
+
+    if _running:
+        raise RuntimeError("a process has one pool")
+    pool = Pool(loop, settings or PoolSettings(), ask, log)
+    vm = Vm(loop, pool, host, logged)
+    _running.append(vm)
     try:
         yield vm
     finally:
+        _running.clear()
         vm.run(pool.close(10.0))
         stats = pool.stats()
         loop.close()
