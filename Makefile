@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 CONF   ?= tyk.conf.example
-SOURCES := $(wildcard accel/*.pyx accel/*.pxd accel/*.pxi accel/*.h jsvm_pool/*.pyx jsvm_pool/*.pxd bench/*.pxd bench/*/*.pyx) setup.py pyproject.toml
+SOURCES := $(wildcard accel/*.pyx accel/*.pxd accel/*.pxi accel/*.h jsvm_pool/*.pyx jsvm_pool/*.pxd jsvm_pool/*.pxi bench/*.pxd bench/*/*.pyx) setup.py pyproject.toml
 
 .DEFAULT_GOAL := help
 .PHONY: help build run test lint bench-proxy soak exact faults docs clean

@@ -127,7 +127,7 @@ class WorkerServer:
             health=services.analytics.health_of,
             trace=self._trace,
         )
-        services.scripts = ScriptService(self.admin, ctx.counters, ctx.region)
+        services.scripts = ScriptService(self.admin, ctx.counters, ctx.region, ctx.request_replacement)
         self._builder = PlanBuilder(self.main, ctx.counters, self.services)
         self._tracer = Tracer(pages.render, services, lambda: settings(self.admin.config))
         self._probe = StoreProbe(services.store, config.liveness_check.check_duration)

@@ -57,6 +57,7 @@ cdef class Lane:
     cdef readonly Isolate isolate
     cdef readonly Loaded program        # it is for this one alone, None: for all
     cdef readonly bint ready, retired
+    cdef bint gone                      # its thread has ended
     cdef object calls                   # deque of Call, in the order in which they run
     cdef dict operations                # sequence -> (what, details)
     cdef set programs                   # numbers of those that it has been given
@@ -68,35 +69,40 @@ cdef class Lane:
     cdef double progress_at             # when the call that runs began, or the last one ended
     cdef long resident                  # bytes of the worker when that call was first looked at
 
-cdef class Pool:
+cdef class Contexts:
     cdef readonly object loop
     cdef readonly dict lanes            # slot -> Lane
     cdef dict isolates                  # slot -> Isolate, of lanes that are not retired
-    cdef object quick                   # deque of Call
-    cdef dict slow                      # api -> deque of Call
-    cdef dict dedicated                 # Loaded -> deque of Call, of programs that keep their state
-    cdef readonly int waiting
     cdef dict programs                  # program -> Loaded
     cdef int next_number
     cdef readonly int starting
     cdef readonly int closing           # contexts that are ending
     cdef object settings
     cdef bytes boot
-    cdef object host, log
+    cdef object log, stuck
     cdef object timer
     cdef unsigned long long sequence
     cdef bint closed
     cdef list free_slots
     cdef int next_slot
     cdef readonly dict counts
+    cdef readonly int waiting           # calls
     cdef object waiters
     cdef int _dispatch(self) except -1
-    cdef int _give(self, Lane lane, Call call) except -1
-    cdef int _issue(self, Lane lane, Call call, int function) except -1
     cdef int _finish(self, Call call, str kind, object text, str error) except -1
     cdef int _retire(self, Lane lane) except -1
-    cdef Lane _free_lane(self)
     cdef Lane _first_lane(self)
+
+cdef class HostCalls(Contexts):
+    cdef object host
     cdef int _skip_behind(self, Lane lane) except -1
+
+cdef class Pool(HostCalls):
+    cdef object quick                   # deque of Call
+    cdef dict slow                      # api -> deque of Call
+    cdef dict dedicated                 # Loaded -> deque of Call, of programs that keep their state
+    cdef int _give(self, Lane lane, Call call) except -1
+    cdef int _issue(self, Lane lane, Call call, int function) except -1
+    cdef Lane _free_lane(self)
     cdef bint _ended(self, object value) except -1
     cdef bint _begun(self, Lane lane, Call call) except -1

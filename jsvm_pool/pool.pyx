@@ -38,6 +38,7 @@ cdef double STALL = 0.01            # seconds after which a call counts as slow
 cdef double LEFT_OVER = 0.25       # that a context may work on when no call of it is under way
 cdef double TICK = 0.005
 cdef double LOAD_SECONDS = 5.0      # that the scripts of a program may take to load, at least
+cdef double STUCK_SECONDS = 10.0     # that a script may go on when it has been ended
 cdef double RESTART_SECONDS = 1.0   # between attempts to make a context after one failed
 cdef int GROWTH = 4                 # times the heap's limit that a worker may grow while a script runs
 cdef int PAGE = os.sysconf("SC_PAGESIZE")
@@ -49,86 +50,23 @@ cdef long resident():
         return int(file.read().split()[1]) * PAGE
 
 
-cdef class Hook:
-    """One entry of a program, as an API uses it."""
-
-    def __init__(self, Pool pool not None, object program, int entry, str mode not None, object caller, double timeout,
-                 str name="", object observe=None):
-        """mode: request, response, virtual or event; caller: handed to the host with its calls, has `api_id`;
-        timeout: seconds; observe: called with the kind of result and the microseconds of each call."""
-        self.pool = pool
-        self.program = program
-        self.entry = entry
-        self.mode = mode
-        self.caller = caller
-        self.timeout = timeout
-        self.loaded = pool.intern(program)
-        self.key = (self.loaded.number, entry, mode)
-        self.name = name
-        self.observe = observe
-
-    def call(self, bytes payload not None, object done not None):
-        """Run it. payload: JSON text, see runtime/run.js; done: called once, later, with a CallResult. Returns the Call."""
-        return self.pool.submit(self, payload, done)
-
-    cdef int mark_slow(self) except -1:
-        self.slow = True
-        self.quick_calls = 0
-        return 0
+include "calls.pxi"
+include "contexts.pxi"
+include "host.pxi"
 
 
-cdef class Loaded:
-    def __init__(self, object program, int number):
-        self.program = program
-        self.number = number
-        self.text = program_text(number, program)
-
-
-cdef class Call:
-    def __init__(self, Hook hook not None, bytes payload not None, object done not None):
-        self.hook = hook
-        self.payload = payload
-        self.done = done
-
-
-cdef class Lane:
-    def __init__(self, int slot, Loaded program):
-        self.slot = slot
-        self.isolate = Isolate(slot)
-        self.program = program
-        self.calls = deque()
-        self.operations = {}
-        self.programs = set()
-        self.runners = {}
-        self.wanted = {}
-
-    @property
-    def busy(self):
-        """Calls that are in it."""
-        return len(self.calls)
-
-
-cdef class Pool:
+cdef class Pool(HostCalls):
     """One per worker, on its loop."""
 
-    def __init__(self, object loop, object settings, object host, object log):
+    def __init__(self, object loop, object settings, object host, object log, object stuck=None):
         """settings: PoolSettings; host: async (name, arguments, caller, deadline) -> (status, text) as Isolate.answer takes
-        them, deadline in loop time; log: (level, text, Hook) for what scripts and the pool say. Raises v8.EngineError."""
-        v8.init()
-        self.loop = loop
-        self.settings = settings
+        them, deadline in loop time; log: (level, text, Hook) for what scripts and the pool say; stuck: told why, when a
+        script cannot be ended. Raises v8.EngineError."""
+        Contexts.__init__(self, loop, settings, log, stuck)
         self.host = host
-        self.log = log
-        self.lanes = {}
-        self.isolates = {}
         self.quick = deque()
         self.slow = {}
         self.dedicated = {}
-        self.programs = {}
-        self.free_slots = []
-        self.waiters = []
-        self.boot = settings_text(settings)
-        self.counts = {"calls": 0, "errors": 0, "timeouts": 0, "memory": 0, "busy": 0, "replaced": 0, "host_calls": 0, "moved": 0}
         loop.add_reader(v8.fileno(), self._drain)
 
     # -- calls ---------------------------------------------------------------
@@ -276,29 +214,6 @@ cdef class Pool:
     def _make_runner(self, Lane lane, Hook hook):
         self._take(lane, hook)
         self._operate(lane, F_RUNNER, json.dumps(hook.key).encode(), ("runner", hook))
-
-    def _take(self, Lane lane, Hook hook):
-        """Load the program of a hook into a context that does not have it."""
-        if hook.loaded.number not in lane.programs:
-            lane.programs.add(hook.loaded.number)
-            self._operate(lane, F_TAKE, hook.loaded.text, ("take", hook))
-
-    def intern(self, object program):
-        """The one Loaded for a program."""
-        loaded = self.programs.get(program)
-        if loaded is None:
-            loaded = self.programs[program] = Loaded(program, self.next_number)
-            self.next_number += 1
-        return loaded
-
-    def _operate(self, Lane lane, int function, bytes text, object what):
-        self.sequence += 1
-        lane.operations[self.sequence] = what
-        if len(lane.operations) == 1:
-            lane.progress_at = self.loop.time()
-        lane.isolate.call(function, text, self.sequence)
-        if self.timer is None:
-            self.timer = self.loop.call_later(TICK, self._tick)
 
     cdef int _issue(self, Lane lane, Call call, int function) except -1:
         self.sequence += 1
@@ -537,54 +452,6 @@ cdef class Pool:
         cdef unsigned int started = lane.isolate.started
         return <int>(call.ticket - started) <= 0
 
-    # -- what scripts ask of the host -------------------------------------------
-
-    def _asked(self, Lane lane, int kind, str text):
-        cdef Call call = None
-        hook = self._speaker(lane)
-        self.counts["host_calls"] += 1
-        if lane.calls:
-            call = <Call>lane.calls[0]
-            call.asked = True
-            if lane.program is None:
-                call.hook.mark_slow()
-            self._skip_behind(lane)
-        parts = json.loads(text)
-        if hook is None:
-            if kind == CALL:
-                lane.isolate.answer(0, "")
-            return
-        task = self.loop.create_task(
-            self._ask(lane, call, hook, parts) if kind == CALL else self._ask_later(lane, call, hook, *parts)
-        )
-        if call is not None:
-            if call.tasks is None:
-                call.tasks = set()
-            call.tasks.add(task)
-            task.add_done_callback(call.tasks.discard)
-
-    async def _ask(self, Lane lane, Call call, Hook hook, list parts):
-        status, text = await self._answer(lane, call, hook, parts)
-        if not lane.retired:
-            lane.isolate.answer(status, text)
-
-    async def _ask_later(self, Lane lane, Call call, Hook hook, object number, object generation, list parts):
-        status, text = await self._answer(lane, call, hook, parts)
-        if not lane.retired:
-            self._operate(lane, F_DELIVER, json.dumps([number, generation, status, text]).encode(), ("deliver", hook))
-
-    async def _answer(self, Lane lane, Call call, Hook hook, list parts):
-        """What the host says. Where the call has used up its time with it, the script does not go on."""
-        cdef double end = (call.began_at if call is not None and call.began_at else self.loop.time()) + hook.timeout
-        try:
-            said = await self.host(parts[0], parts[1:], hook.caller, end)
-        except Exception as error:
-            self.log("error", f"internal: {parts[0]}: {type(error).__name__}: {error}", hook)
-            said = 0, ""
-        if call is not None and self.loop.time() >= end and not call.finished and not lane.retired:
-            self._end(lane, call, "timeout", f"timed out after {hook.timeout:g}s")
-        return said
-
     # -- time -------------------------------------------------------------------
 
     def _tick(self):
@@ -666,182 +533,7 @@ cdef class Pool:
                 self.waiting -= 1
                 self._finish(call, "busy", None, "no context was free in time: preforge.jsvm.max_contexts")
 
-    # -- contexts -----------------------------------------------------------------
-
-    def _start(self, Loaded program):
-        """Begin to make a context, if there may be one more."""
-        cdef Lane lane
-        cdef int slot
-        if self.closed or len(self.lanes) + self.closing >= self.settings.max_contexts + self.closing // 2:
-            return None
-        slot = self.free_slots.pop() if self.free_slots else self.next_slot
-        if slot == self.next_slot:
-            self.next_slot += 1
-        lane = Lane(slot, program)
-        self.lanes[slot] = lane
-        self.isolates[slot] = lane.isolate
-        self.starting += 1
-        threading.Thread(target=self._run_start, args=(lane,), name="v8-start", daemon=True).start()
-        return lane
-
-    def _run_start(self, Lane lane):
-        error = ""
-        try:
-            lane.isolate.start(runtime(), self.boot, self.settings.memory)
-        except Exception as problem:
-            error = str(problem) or type(problem).__name__
-        self._tell(self._started, lane, error)
-
-    def _tell(self, *what):
-        try:
-            self.loop.call_soon_threadsafe(*what)
-        except RuntimeError:
-            return              # the loop has ended, and with it the interest
-
-    def _started(self, Lane lane, str error):
-        self.starting -= 1
-        if error:
-            self.log("error", f"a context for scripts cannot be made: {error}", None)
-            self.loop.call_later(RESTART_SECONDS, self._drop_lane, lane)
-            return
-        lane.ready = True
-        lane.progress_at = self.loop.time()
-        if self.closed:
-            self._retire(lane)
-            return
-        for waiter in self.waiters[:]:
-            waiter()
-        self._dispatch()
-
-    def _drop_lane(self, Lane lane):
-        if not lane.retired:
-            self._retire(lane)
-
-    cdef int _retire(self, Lane lane) except -1:
-        """Have no more of a context; what waits in it goes elsewhere."""
-        if lane.retired:
-            return 0
-        lane.retired = True
-        self.lanes.pop(lane.slot, None)
-        self.isolates.pop(lane.slot, None)
-        self.closing += 1
-        if not self.closed:
-            self.counts["replaced"] += 1
-        lane.isolate.skip(lane.issued)
-        for call in reversed(list(lane.calls)):
-            self._again(lane, <Call>call)
-        lane.calls.clear()
-        for calls in lane.wanted.values():
-            for call in calls:
-                report = (<Call>call).hook.loaded.report
-                if report is not None and report.failed:
-                    self._finish(<Call>call, "error", None, report.failed)
-                else:
-                    self._queue(<Call>call, True)
-        lane.wanted.clear()
-        threading.Thread(target=self._run_close, args=(lane,), name="v8-close", daemon=True).start()
-        if not self.closed and len(self.lanes) < self.settings.contexts:
-            self._start(None)
-        return 0
-
-    def _run_close(self, Lane lane):
-        lane.isolate.close()
-        self._tell(self._closed, lane.slot)
-
-    def _closed(self, int slot):
-        self.closing -= 1
-        self.free_slots.append(slot)
-        for waiter in self.waiters[:]:
-            waiter()
-
     # -- for the worker -----------------------------------------------------------
-
-    async def prepare(self, hooks):
-        """Make contexts ready and load the programs of hooks in one of them. Returns program -> Report."""
-        cdef Lane lane
-        programs = {(<Hook>hook).loaded: hook for hook in hooks}
-        if not programs:
-            return {}
-        missing = {loaded for loaded in programs if loaded.report is None}
-        while len(self.lanes) < min(self.settings.contexts, self.settings.max_contexts):
-            if self._start(None) is None:
-                break
-
-        def ready():
-            cdef Lane lane
-            lane = self._first_lane()
-            if lane is not None:
-                for loaded in missing:
-                    if loaded.report is None:
-                        self._take(lane, programs[loaded])
-            return lane is not None and not any(loaded.report is None for loaded in missing)
-
-        await self._until(ready, 30.0)
-        return {
-            loaded.program: loaded.report or Report(failed="the scripts could not be loaded in time") for loaded in programs
-        }
-
-    cdef Lane _first_lane(self):
-        """The oldest context that is ready, for programs that share theirs."""
-        cdef Lane lane
-        for lane in self.lanes.values():
-            if lane.ready and lane.program is None and not lane.alone:
-                return lane
-        return None
-
-    async def _until(self, condition, double seconds):
-        """Wait until a condition holds; it is looked at whenever something happens."""
-        future = self.loop.create_future()
-
-        def look():
-            if not future.done() and condition():
-                future.set_result(None)
-
-        self.waiters.append(look)
-        handle = self.loop.call_later(seconds, lambda: future.done() or future.set_result(None))
-        try:
-            look()
-            await future
-        finally:
-            handle.cancel()
-            self.waiters.remove(look)
-
-    def configure(self, object settings, programs):
-        """Take other settings, and forget programs that are not among these."""
-        cdef Lane lane
-        used = set(programs)
-        if settings != self.settings:
-            self.settings = settings
-            self.boot = settings_text(settings)
-            for lane in self.lanes.values():
-                if lane.ready:
-                    lane.isolate.limit(settings.memory)
-                    self._operate(lane, F_CONFIGURE, self.boot, ("configure", None))
-        for program in [program for program in self.programs if program not in used]:
-            self._forget(self.programs.pop(program))
-
-    def _forget(self, Loaded loaded):
-        """Take a program out of all contexts."""
-        cdef Lane lane
-        for lane in list(self.lanes.values()):
-            if lane.program is loaded:
-                self._retire(lane)
-            elif self._loads(lane, loaded):
-                self._retire(lane)
-            elif loaded.number in lane.programs:
-                lane.programs.remove(loaded.number)
-                for key in [key for key in lane.runners if key[0] == loaded.number]:
-                    lane.isolate.forget(lane.runners.pop(key))
-                self._operate(lane, F_DROP, str(loaded.number).encode(), ("drop", None))
-
-    def _loads(self, Lane lane, Loaded loaded):
-        """Whether a context is at loading a program."""
-        what = next(iter(lane.operations.values()), None)
-        return isinstance(what, tuple) and what[0] == "take" and what[1].loaded is loaded
-
-    def stats(self):
-        """Counts since the start, and how it is now: contexts, waiting, closing."""
-        return {**self.counts, "contexts": len(self.lanes), "waiting": self.waiting, "closing": self.closing}
 
     async def close(self, double seconds=2.0):
         """End all contexts; calls that are under way are answered as closed."""

@@ -88,8 +88,12 @@ class Unavailable:
 class ScriptService:
     """One per worker, on its loop."""
 
-    def __init__(self, admin: AdminContext, rows: Rows, region: Region) -> None:
-        """admin: what the REST API works on, which host functions reach keys through."""
+    def __init__(
+        self, admin: AdminContext, rows: Rows, region: Region, replace: Callable[[str], None] | None = None
+    ) -> None:
+        """admin: what the REST API works on, which host functions reach keys through; replace: asks for another worker in
+        this one's place, when a script cannot be ended."""
+        self._replace = replace
         self._loop = asyncio.get_running_loop()
         self._admin = admin
         self._rows = rows
@@ -125,7 +129,7 @@ class ScriptService:
         """The pool, made now if need be; None if V8 cannot be used."""
         if self._pool is None and not self._failed:
             try:
-                self._pool = Pool(self._loop, pool_settings(self._admin.config), self._ask, self._said)
+                self._pool = Pool(self._loop, pool_settings(self._admin.config), self._ask, self._said, self._replace)
             except EngineError as error:
                 self._failed = f"scripts cannot run: {error}"
                 log.error("%s", self._failed)

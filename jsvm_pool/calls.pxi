@@ -1,0 +1,57 @@
+cdef class Hook:
+    """One entry of a program, as an API uses it."""
+
+    def __init__(self, Pool pool not None, object program, int entry, str mode not None, object caller, double timeout,
+                 str name="", object observe=None):
+        """mode: request, response, virtual or event; caller: handed to the host with its calls, has `api_id`;
+        timeout: seconds; observe: called with the kind of result and the microseconds of each call."""
+        self.pool = pool
+        self.program = program
+        self.entry = entry
+        self.mode = mode
+        self.caller = caller
+        self.timeout = timeout
+        self.loaded = pool.intern(program)
+        self.key = (self.loaded.number, entry, mode)
+        self.name = name
+        self.observe = observe
+
+    def call(self, bytes payload not None, object done not None):
+        """Run it. payload: JSON text, see runtime/run.js; done: called once, later, with a CallResult. Returns the Call."""
+        return self.pool.submit(self, payload, done)
+
+    cdef int mark_slow(self) except -1:
+        self.slow = True
+        self.quick_calls = 0
+        return 0
+
+
+cdef class Loaded:
+    def __init__(self, object program, int number):
+        self.program = program
+        self.number = number
+        self.text = program_text(number, program)
+
+
+cdef class Call:
+    def __init__(self, Hook hook not None, bytes payload not None, object done not None):
+        self.hook = hook
+        self.payload = payload
+        self.done = done
+
+
+cdef class Lane:
+    def __init__(self, int slot, Loaded program):
+        self.slot = slot
+        self.isolate = Isolate(slot)
+        self.program = program
+        self.calls = deque()
+        self.operations = {}
+        self.programs = set()
+        self.runners = {}
+        self.wanted = {}
+
+    @property
+    def busy(self):
+        """Calls that are in it."""
+        return len(self.calls)

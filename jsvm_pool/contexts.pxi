@@ -1,0 +1,235 @@
+cdef class Contexts:
+    """The contexts of a worker and the programs in them; what calls are given to them is in Pool."""
+
+    def __init__(self, object loop, object settings, object log, object stuck):
+        v8.init()
+        self.loop = loop
+        self.settings = settings
+        self.log = log
+        self.stuck = stuck
+        self.lanes = {}
+        self.isolates = {}
+        self.programs = {}
+        self.free_slots = []
+        self.waiters = []
+        self.boot = settings_text(settings)
+        self.counts = {
+            "calls": 0, "errors": 0, "timeouts": 0, "memory": 0, "busy": 0, "replaced": 0, "host_calls": 0, "moved": 0, "stuck": 0,
+        }  # fmt: skip
+
+    cdef int _dispatch(self) except -1:
+        """Give calls that wait to contexts."""
+        raise NotImplementedError
+
+    cdef int _finish(self, Call call, str kind, object text, str error) except -1:
+        """Tell the owner of a call how it ended."""
+        raise NotImplementedError
+
+    def intern(self, object program):
+        """The one Loaded for a program."""
+        loaded = self.programs.get(program)
+        if loaded is None:
+            loaded = self.programs[program] = Loaded(program, self.next_number)
+            self.next_number += 1
+        return loaded
+
+    def _take(self, Lane lane, Hook hook):
+        """Load the program of a hook into a context that does not have it."""
+        if hook.loaded.number not in lane.programs:
+            lane.programs.add(hook.loaded.number)
+            self._operate(lane, F_TAKE, hook.loaded.text, ("take", hook))
+
+    def _operate(self, Lane lane, int function, bytes text, object what):
+        self.sequence += 1
+        lane.operations[self.sequence] = what
+        if len(lane.operations) == 1:
+            lane.progress_at = self.loop.time()
+        lane.isolate.call(function, text, self.sequence)
+        if self.timer is None:
+            self.timer = self.loop.call_later(TICK, self._tick)
+
+    def _start(self, Loaded program):
+        """Begin to make a context, if there may be one more."""
+        cdef Lane lane
+        cdef int slot
+        if self.closed or len(self.lanes) + self.closing >= self.settings.max_contexts + self.closing // 2:
+            return None
+        slot = self.free_slots.pop() if self.free_slots else self.next_slot
+        if slot == self.next_slot:
+            self.next_slot += 1
+        lane = Lane(slot, program)
+        self.lanes[slot] = lane
+        self.isolates[slot] = lane.isolate
+        self.starting += 1
+        threading.Thread(target=self._run_start, args=(lane,), name="v8-start", daemon=True).start()
+        return lane
+
+    def _run_start(self, Lane lane):
+        error = ""
+        try:
+            lane.isolate.start(runtime(), self.boot, self.settings.memory)
+        except Exception as problem:
+            error = str(problem) or type(problem).__name__
+        self._tell(self._started, lane, error)
+
+    def _tell(self, *what):
+        try:
+            self.loop.call_soon_threadsafe(*what)
+        except RuntimeError:
+            return              # the loop has ended, and with it the interest
+
+    def _started(self, Lane lane, str error):
+        self.starting -= 1
+        if error:
+            self.log("error", f"a context for scripts cannot be made: {error}", None)
+            self.loop.call_later(RESTART_SECONDS, self._drop_lane, lane)
+            return
+        lane.ready = True
+        lane.progress_at = self.loop.time()
+        if self.closed:
+            self._retire(lane)
+            return
+        for waiter in self.waiters[:]:
+            waiter()
+        self._dispatch()
+
+    def _drop_lane(self, Lane lane):
+        if not lane.retired:
+            self._retire(lane)
+
+    cdef int _retire(self, Lane lane) except -1:
+        """Have no more of a context; what waits in it goes elsewhere."""
+        if lane.retired:
+            return 0
+        lane.retired = True
+        self.lanes.pop(lane.slot, None)
+        self.isolates.pop(lane.slot, None)
+        self.closing += 1
+        if not self.closed:
+            self.counts["replaced"] += 1
+        lane.isolate.skip(lane.issued)
+        for call in reversed(list(lane.calls)):
+            self._again(lane, <Call>call)
+        lane.calls.clear()
+        for calls in lane.wanted.values():
+            for call in calls:
+                report = (<Call>call).hook.loaded.report
+                if report is not None and report.failed:
+                    self._finish(<Call>call, "error", None, report.failed)
+                else:
+                    self._queue(<Call>call, True)
+        lane.wanted.clear()
+        threading.Thread(target=self._run_close, args=(lane,), name="v8-close", daemon=True).start()
+        if not self.closed:
+            self.loop.call_later(STUCK_SECONDS, self._overdue, lane)
+        if not self.closed and len(self.lanes) < self.settings.contexts:
+            self._start(None)
+        return 0
+
+    def _run_close(self, Lane lane):
+        lane.isolate.close()
+        self._tell(self._closed, lane)
+
+    def _overdue(self, Lane lane):
+        """A thread that nothing can end goes with its process only."""
+        if lane.gone or self.closed:
+            return
+        self.counts["stuck"] += 1
+        why = f"a script could not be ended within {STUCK_SECONDS:g} s"
+        self.log("error", why, None)
+        if self.stuck is not None:
+            self.stuck(why)
+
+    def _closed(self, Lane lane):
+        lane.gone = True
+        self.closing -= 1
+        self.free_slots.append(lane.slot)
+        for waiter in self.waiters[:]:
+            waiter()
+
+    async def prepare(self, hooks):
+        """Make contexts ready and load the programs of hooks in one of them. Returns program -> Report."""
+        cdef Lane lane
+        programs = {(<Hook>hook).loaded: hook for hook in hooks}
+        if not programs:
+            return {}
+        missing = {loaded for loaded in programs if loaded.report is None}
+        while len(self.lanes) < min(self.settings.contexts, self.settings.max_contexts):
+            if self._start(None) is None:
+                break
+
+        def ready():
+            cdef Lane lane
+            lane = self._first_lane()
+            if lane is not None:
+                for loaded in missing:
+                    if loaded.report is None:
+                        self._take(lane, programs[loaded])
+            return lane is not None and not any(loaded.report is None for loaded in missing)
+
+        await self._until(ready, 30.0)
+        return {
+            loaded.program: loaded.report or Report(failed="the scripts could not be loaded in time") for loaded in programs
+        }
+
+    cdef Lane _first_lane(self):
+        """The oldest context that is ready, for programs that share theirs."""
+        cdef Lane lane
+        for lane in self.lanes.values():
+            if lane.ready and lane.program is None and not lane.alone:
+                return lane
+        return None
+
+    async def _until(self, condition, double seconds):
+        """Wait until a condition holds; it is looked at whenever something happens."""
+        future = self.loop.create_future()
+
+        def look():
+            if not future.done() and condition():
+                future.set_result(None)
+
+        self.waiters.append(look)
+        handle = self.loop.call_later(seconds, lambda: future.done() or future.set_result(None))
+        try:
+            look()
+            await future
+        finally:
+            handle.cancel()
+            self.waiters.remove(look)
+
+    def configure(self, object settings, programs):
+        """Take other settings, and forget programs that are not among these."""
+        cdef Lane lane
+        used = set(programs)
+        if settings != self.settings:
+            self.settings = settings
+            self.boot = settings_text(settings)
+            for lane in self.lanes.values():
+                if lane.ready:
+                    lane.isolate.limit(settings.memory)
+                    self._operate(lane, F_CONFIGURE, self.boot, ("configure", None))
+        for program in [program for program in self.programs if program not in used]:
+            self._forget(self.programs.pop(program))
+
+    def _forget(self, Loaded loaded):
+        """Take a program out of all contexts."""
+        cdef Lane lane
+        for lane in list(self.lanes.values()):
+            if lane.program is loaded:
+                self._retire(lane)
+            elif self._loads(lane, loaded):
+                self._retire(lane)
+            elif loaded.number in lane.programs:
+                lane.programs.remove(loaded.number)
+                for key in [key for key in lane.runners if key[0] == loaded.number]:
+                    lane.isolate.forget(lane.runners.pop(key))
+                self._operate(lane, F_DROP, str(loaded.number).encode(), ("drop", None))
+
+    def _loads(self, Lane lane, Loaded loaded):
+        """Whether a context is at loading a program."""
+        what = next(iter(lane.operations.values()), None)
+        return isinstance(what, tuple) and what[0] == "take" and what[1].loaded is loaded
+
+    def stats(self):
+        """Counts since the start, and how it is now: contexts, waiting, closing."""
+        return {**self.counts, "contexts": len(self.lanes), "waiting": self.waiting, "closing": self.closing}
