@@ -112,6 +112,7 @@ cdef struct Library:
     Raw* (*get_item)(uint64_t context, Raw* object, Raw* key) noexcept nogil
     void (*cancel_task)(uint64_t context, uint64_t task) noexcept nogil
     void (*hard_limit)(uint64_t context, size_t size) noexcept nogil
+    void (*low_memory)(uint64_t context) noexcept nogil
     const char* (*version)() noexcept nogil
 
 cdef object making = threading.Lock()
@@ -260,16 +261,17 @@ def init(flags="--single-threaded --no-flush-bytecode"):
     cdef void* handle = dlopen(path, RTLD_NOW)
     if handle == NULL:
         raise EngineError(f"{os.fsdecode(path)} cannot be loaded: {dlerror().decode()}")
-    cdef void** places[14]
+    cdef void** places[15]
     places[:] = [
         <void**>&lib.init_v8, <void**>&lib.init_context, <void**>&lib.free_context, <void**>&lib.evaluate, <void**>&lib.call_function,
         <void**>&lib.alloc_string, <void**>&lib.alloc_int, <void**>&lib.free_value, <void**>&lib.make_callback,
         <void**>&lib.array_push, <void**>&lib.get_item, <void**>&lib.cancel_task, <void**>&lib.hard_limit, <void**>&lib.version,
+        <void**>&lib.low_memory,
     ]
     names = (
         b"mr_init_v8", b"mr_init_context", b"mr_free_context", b"mr_eval", b"mr_call_function", b"mr_alloc_string_val",
         b"mr_alloc_int_val", b"mr_free_value", b"mr_make_js_callback", b"mr_array_push", b"mr_get_object_item", b"mr_cancel_task",
-        b"mr_set_hard_memory_limit", b"mr_v8_version",
+        b"mr_set_hard_memory_limit", b"mr_v8_version", b"mr_low_memory_notification",
     )  # fmt: skip
     cdef int i
     for i, name in enumerate(names):
@@ -412,6 +414,8 @@ cdef class Isolate:
             if part.type != T_FUNCTION:
                 raise EngineError("the runtime of the scripts does not fit this version of mini-racer")
             self.keep(part)
+        with nogil:
+            lib.low_memory(context)     # what the start needed goes back: more than half of what a context has
 
     cdef Raw* evaluate(self, bytes code) except NULL:
         cdef Raw* source = lib.alloc_string(self.context, PyBytes_AS_STRING(code), PyBytes_GET_SIZE(code), T_STRING)
