@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,7 @@ STORED = (
     "versioning_header",
 )
 SCOPE = {"embedded": PLAIN + STORED, "redis": STORED}
+PARTS = 2       # processes for each kind of store
 
 pytestmark = pytest.mark.skipif(
     not (CORPUS / "run.py").is_file(), reason=f"no conformance corpus in {CORPUS} (set PREFORGE_CONFORMANCE)"
@@ -106,22 +108,50 @@ class Report:
     cases: dict[str, dict[str, Any]]
 
 
-@pytest.fixture(scope="module", params=sorted(SCOPE))
-def report(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Report:
-    """Run the groups that hold cases in scope."""
-    scope = SCOPE[request.param]
-    files = sorted({str(CORPUS / "scenarios" / f"{p.partition('::')[0]}.json") for p in scope})
-    output = tmp_path_factory.mktemp("conformance") / "report.json"
+@dataclass(slots=True)
+class Run:
+    """A process of the runner with some of the groups."""
+
+    process: subprocess.Popen[str]
+    report: Path
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, list[Run]]]:
+    """The groups that hold cases in scope, by kind of store. They mostly wait, so several processes run at the same time."""
+    started = {store: [start(store, part, tmp_path_factory) for part in range(PARTS)] for store in SCOPE}
+    yield started
+    for run in (run for many in started.values() for run in many):
+        if run.process.poll() is None:
+            run.process.kill()
+            run.process.wait()
+
+
+def start(store: str, part: int, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    files = sorted({str(CORPUS / "scenarios" / f"{p.partition('::')[0]}.json") for p in SCOPE[store]})
+    folder = tmp_path_factory.mktemp("conformance")
     gateway = f"{sys.executable} -m core start --conf {{conf}}"
-    storage = ["--redis", "spawn"] if request.param == "redis" else ["--set", "storage=embedded"]
-    command = [sys.executable, str(CORPUS / "run.py"), "--gateway", gateway, *storage]
+    storage = ["--redis", "spawn"] if store == "redis" else ["--set", "storage=embedded"]
+    command = [sys.executable, str(CORPUS / "run.py"), "--gateway", gateway, *storage, "--json", str(folder / "report.json")]
     environ = {**os.environ, "PYTHONPATH": str(ROOT), "REDIS_SERVER": find_program("")}
-    ran = subprocess.run(
-        [*command, "--json", str(output), *files], env=environ, capture_output=True, text=True, check=False, timeout=400
-    )
-    assert output.exists(), f"the runner wrote no report:\n{ran.stdout[-4000:]}\n{ran.stderr[-4000:]}"
-    cases = json.loads(output.read_text(encoding="utf-8"))["cases"]
-    return Report(scope, {f"{case['file']}::{case['case']}": case for case in cases})
+    with (folder / "output").open("w") as output:
+        process = subprocess.Popen(
+            [*command, *files[part::PARTS]], env=environ, stdout=output, stderr=subprocess.STDOUT, text=True
+        )
+    return Run(process, folder / "report.json")
+
+
+@pytest.fixture(scope="module", params=sorted(SCOPE))
+def report(request: pytest.FixtureRequest, runs: dict[str, list[Run]]) -> Report:
+    """What the runner recorded on one kind of store."""
+    cases: dict[str, dict[str, Any]] = {}
+    for run in runs[request.param]:
+        run.process.wait(timeout=400)
+        said = run.report.with_name("output").read_text(encoding="utf-8")
+        assert run.report.exists(), f"the runner wrote no report:\n{said[-4000:]}"
+        for case in json.loads(run.report.read_text(encoding="utf-8"))["cases"]:
+            cases[f"{case['file']}::{case['case']}"] = case
+    return Report(SCOPE[request.param], cases)
 
 
 @pytest.mark.timeout(420)
