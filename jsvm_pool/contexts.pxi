@@ -121,7 +121,7 @@ cdef class Contexts:
         lane.wanted.clear()
         threading.Thread(target=self._run_close, args=(lane,), name="v8-close", daemon=True).start()
         if not self.closed:
-            self.loop.call_later(STUCK_SECONDS, self._overdue, lane)
+            self.loop.call_later(self.settings.stuck_seconds, self._overdue, lane)
         if not self.closed and len(self.lanes) < self.settings.contexts:
             self._start(None)
         return 0
@@ -135,7 +135,7 @@ cdef class Contexts:
         if lane.gone or self.closed:
             return
         self.counts["stuck"] += 1
-        why = f"a script could not be ended within {STUCK_SECONDS:g} s"
+        why = f"a script could not be ended within {self.settings.stuck_seconds:g} s"
         self.log("error", why, None)
         if self.stuck is not None:
             self.stuck(why)

@@ -38,7 +38,6 @@ cdef double STALL = 0.01            # seconds after which a call counts as slow
 cdef double LEFT_OVER = 0.25       # that a context may work on when no call of it is under way
 cdef double TICK = 0.005
 cdef double LOAD_SECONDS = 5.0      # that the scripts of a program may take to load, at least
-cdef double STUCK_SECONDS = 10.0     # that a script may go on when it has been ended
 cdef double RESTART_SECONDS = 1.0   # between attempts to make a context after one failed
 cdef int GROWTH = 4                 # times the heap's limit that a worker may grow while a script runs
 cdef int PAGE = os.sysconf("SC_PAGESIZE")

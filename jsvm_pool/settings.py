@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 class PoolSettings:
     """Bounds of one worker (preforge.jsvm.*). contexts: kept ready; max_contexts: at most; memory: bytes of heap of one
     context; max_queued: calls that wait for one; result_bytes: text that a script may return; log_bytes: of one call;
-    empty_session: JSON of the session that stands for 0 in a payload."""
+    empty_session: JSON of the session that stands for 0 in a payload; stuck_seconds: that a script may go on after it has
+    been ended."""
 
     contexts: int = 2
     max_contexts: int = 16
@@ -19,6 +20,7 @@ class PoolSettings:
     result_bytes: int = 16 << 20
     log_bytes: int = 65536
     empty_session: str = "{}"
+    stuck_seconds: float = 10.0
 
 
 @dataclass(slots=True)
