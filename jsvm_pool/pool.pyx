@@ -304,7 +304,12 @@ cdef class Pool(HostCalls):
 
     def _operated(self, Lane lane, tuple what, int kind, object value):
         name, hook = what
-        if name == "take":
+        if name != "take" and kind == ERROR and self._ended(value):
+            if lane.calls and (<Call>lane.calls[0]).later:
+                call = lane.calls.popleft()
+                self._finish(<Call>call, "memory", None, "the script used too much memory: preforge.jsvm.memory_limit_mb")
+            self._retire(lane)
+        elif name == "take":
             if kind == RESULT and not value:            # an asynchronous call was faster
                 lane.programs.discard(hook.loaded.number)
             elif kind == RESULT and value[0] == 3:

@@ -1,27 +1,123 @@
-/** Keep scripts from asking for so much at once that the engine gives up the process instead of throwing. */
-const MOST_LENGTH = 1 << 24;
-function bound(holder, name, tooLong) {
-  const inner = holder[name];
-  const outer = {
+// Bounds on built-ins: some, asked for very much at once, end the process instead of throwing, or go on for hours without
+// looking whether the script is to be ended.
+const MOST_LENGTH = 1 << 24, MOST_TEXT = 1 << 26, MOST_BYTES = 1 << 27, MOST_ARGUMENTS = 1 << 16;
+const isArray = Array.isArray;
+const proxies = new WeakSet();      // all that scripts have made
+let proxied = false;                // the call has made one
+const addProxy = WeakSet.prototype.add;
+const lengthOfTyped = getOwnPropertyDescriptor(getPrototypeOf(Bytes).prototype, 'length').get;
+
+function tooLong() {
+  throw new WrongRange('Invalid array length');
+}
+
+/** Whether reading an object's length twice gives the same. */
+function steady(object) {
+  for (let o = object; o !== null; o = getPrototypeOf(o)) {
+    if (proxied && apply(setHas, proxies, [o])) return false;
+    const d = getOwnPropertyDescriptor(o, 'length');
+    if (d !== undefined) return hasOwn(d, 'value') ? d.value === null || typeof d.value !== 'object' && typeof d.value !== 'function' : d.get === lengthOfTyped;
+  }
+  return true;
+}
+
+/** An object that is like an array of at most so many elements, and stays so: the same, or one that stands for it. */
+function short(object, most) {
+  if (isArray(object) && !proxied) return object.length <= most ? object : tooLong();
+  if (object === null || typeof object !== 'object' && typeof object !== 'function') return object;
+  const length = +object.length;
+  if (length > most) tooLong();
+  if (steady(object)) return object;
+  const pinned = new ProxyType(object, {__proto__: null, get: (target, key) => key === 'length' ? length : target[key]});
+  return pinned;
+}
+
+for (const name of ['concat', 'copyWithin', 'every', 'fill', 'filter', 'find', 'findIndex', 'findLast', 'findLastIndex', 'flat', 'flatMap',
+  'forEach', 'includes', 'indexOf', 'join', 'lastIndexOf', 'map', 'reduce', 'reduceRight', 'reverse', 'shift', 'slice', 'some', 'sort',
+  'splice', 'toLocaleString', 'toReversed', 'toSorted', 'toSpliced', 'unshift', 'with']) {
+  replace(Array.prototype, name, (inner) => ({
     [name](...args) {
-      if (tooLong(this, args)) throw new RangeError('Invalid array length');
+      const self = short(this, MOST_LENGTH), result = apply(inner, self, args);
+      return result === self ? this : result;
+    },
+  })[name]);
+}
+/** Bound array-likes that are an argument. at: its index; most: of its elements. */
+function boundArgument(holder, name, at, most) {
+  replace(holder, name, (inner) => ({
+    [name](...args) {
+      if (args.length > at) args[at] = short(args[at], most);
       return apply(inner, this, args);
     },
-  }[name];
-  defineProperty(outer, 'length', {value: inner.length, configurable: true});
-  defineProperty(holder, name, {value: outer, writable: true, configurable: true});
+  })[name]);
 }
-const longReceiver = (self) => self != null && self.length > MOST_LENGTH;
-for (const name of ['fill', 'reverse', 'sort', 'splice', 'unshift', 'copyWithin', 'concat', 'join', 'indexOf', 'lastIndexOf',
-  'includes', 'toReversed', 'toSorted', 'toSpliced', 'with', 'flat', 'slice']) {
-  bound(Array.prototype, name, longReceiver);
-}
-bound(Array, 'from', (self, args) => longReceiver(args[0]));
-bound(String.prototype, 'split', longReceiver);
-const tooMuchText = (self, args) => args[0] * (typeof self === 'string' ? self.length : 1) > MOST_LENGTH * 4;
-bound(String.prototype, 'repeat', tooMuchText);
-bound(String.prototype, 'padStart', (self, args) => args[0] > MOST_LENGTH * 4);
-bound(String.prototype, 'padEnd', (self, args) => args[0] > MOST_LENGTH * 4);
-bound(String.prototype, 'replace', longReceiver);
-bound(String.prototype, 'replaceAll', longReceiver);
+boundArgument(Array, 'from', 0, MOST_LENGTH);
+boundArgument(Array, 'fromAsync', 0, MOST_LENGTH);
+boundArgument(Function.prototype, 'apply', 1, MOST_ARGUMENTS);
+boundArgument(Reflect, 'apply', 2, MOST_ARGUMENTS);
+boundArgument(Reflect, 'construct', 1, MOST_ARGUMENTS);
 
+// Text: as much as fits into the memory of a context many times over, but not what fills that of the machine.
+replace(String.prototype, 'repeat', (inner) => ({
+  repeat(count) {
+    const self = text(this), times = +count;
+    if (times * self.length > MOST_TEXT) tooLong();
+    return apply(inner, self, [times]);
+  },
+}).repeat);
+for (const name of ['padStart', 'padEnd']) {
+  replace(String.prototype, name, (inner) => ({
+    [name](length, filler) {
+      const most = +length;
+      if (most > MOST_TEXT) tooLong();
+      return apply(inner, this, [most, filler]);
+    },
+  })[name]);
+}
+
+// Bytes, which are not on the heap that the memory limit is about.
+/** Put a constructor in place of a built-in one. check: (arguments) => those that the built-in one gets. */
+function replaceConstructor(name, check) {
+  const inner = global[name];
+  const outer = function (...args) {
+    if (new.target === undefined) throw new WrongType(`Constructor ${name} requires 'new'`);
+    return construct(inner, check(args), new.target === outer ? inner : new.target);
+  };
+  setPrototypeOf(outer, getPrototypeOf(inner));
+  for (const key of ownKeys(inner)) defineProperty(outer, key, getOwnPropertyDescriptor(inner, key));
+  defineProperty(inner.prototype, 'constructor', {value: outer});
+  defineProperty(global, name, {value: outer});
+}
+function fewBytes(count) {
+  const n = +count;
+  if (n > MOST_BYTES) throw new WrongRange('Array buffer allocation failed');
+  return n;
+}
+const typeofNumber = (value) => value === null || typeof value !== 'object' && typeof value !== 'function';
+for (const name of ['Int8Array', 'Uint8Array', 'Uint8ClampedArray', 'Int16Array', 'Uint16Array', 'Float16Array', 'Int32Array',
+  'Uint32Array', 'Float32Array', 'Float64Array', 'BigInt64Array', 'BigUint64Array']) {
+  const most = MOST_BYTES / global[name].BYTES_PER_ELEMENT;
+  replaceConstructor(name, (args) => {
+    if (args.length === 0) return args;
+    if (typeofNumber(args[0])) {
+      const n = args[0] === undefined ? 0 : +args[0];
+      if (n > most) throw new WrongRange('Invalid typed array length');
+      args[0] = n;
+    } else args[0] = short(args[0], most);
+    return args;
+  });
+}
+replaceConstructor('ArrayBuffer', (args) => {
+  const length = fewBytes(args[0]), options = args[1];
+  if (typeofNumber(options)) return [length];
+  const most = options.maxByteLength;
+  return most === undefined ? [length] : [length, {__proto__: null, maxByteLength: fewBytes(most)}];
+});
+for (const name of ['transfer', 'transferToFixedLength']) {
+  replace(ArrayBuffer.prototype, name, (inner) => ({
+    [name](length) { return length === undefined ? apply(inner, this, []) : apply(inner, this, [fewBytes(length)]); },
+  })[name]);
+}
+const TypedArray = getPrototypeOf(Bytes);
+boundArgument(TypedArray, 'from', 0, MOST_LENGTH);
+boundArgument(TypedArray.prototype, 'set', 0, MOST_LENGTH);

@@ -79,16 +79,21 @@ defineProperty(global, 'Symbol', {
   set(value) { symbols = true; symbolGlobal = value; },
   enumerable: false, configurable: false,
 });
-function noticeProxy(target) {
-  symbols = true;
+function noticeProxy(target, proxy) {
+  symbols = proxied = true;
+  apply(addProxy, proxies, [proxy]);
   if (isWatched(target)) dirty = true;
+  return proxy;
 }
-replace(Proxy, 'revocable', (inner) => (target, handler) => { noticeProxy(target); return inner(target, handler); });
+replace(Proxy, 'revocable', (inner) => (target, handler) => {
+  const made = inner(target, handler);
+  noticeProxy(target, made.proxy);
+  return made;
+});
 replace(global, 'Proxy', () => {
   function Proxy(target, handler) {
     if (new.target === undefined) throw new WrongType("Constructor Proxy requires 'new'");
-    noticeProxy(target);
-    return new ProxyType(target, handler);
+    return noticeProxy(target, new ProxyType(target, handler));
   }
   defineProperty(Proxy, 'prototype', {value: undefined});
   defineProperty(Proxy, 'revocable', {value: ProxyType.revocable, writable: true, configurable: true});
@@ -240,7 +245,7 @@ function restore() {
     for (let i = 0; i < seldom.length; i++) if ((all || !seldomLooks[i]()) && !undo(seldom[i])) return false;
   }
   if ((all || !lookAtGlobals()) && !undo(globals)) return false;
-  dirty = symbols = false;
+  dirty = symbols = proxied = false;
   return true;
 }
 

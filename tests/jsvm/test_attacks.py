@@ -9,6 +9,7 @@ import threading
 import pytest
 
 from jsvm_pool.program import Module, Source
+from jsvm_pool.settings import CallResult
 from tests.jsvm.conftest import SMALL
 from tests.support.jsvm import Vm, script, text_of
 
@@ -99,12 +100,12 @@ def test_endless_work_that_a_call_leaves_behind_is_ended(vm: Vm, text: str) -> N
 
 def test_endless_code_at_load_does_not_stop_others(vm: Vm) -> None:
     bad = vm.hook("while (true);\nfunction h() {}", api="bad", timeout=0.05)
-    results: list[object] = []
+    results: list[CallResult] = []
     bad.call(b"{}", results.append)
     assert vm.text(vm.hook(GOOD, api="good"), 1) == "good 1"
     vm.pool.configure(SMALL, [])
     _survives(vm, 2)
-    assert not results
+    assert {result.kind for result in results} <= {"busy", "error"}
 
 
 BOMBS = {
@@ -155,7 +156,7 @@ RECURSION = {
     "log": "var o = {toString() { log(this); }}; function h() { log(o); }",
     "require": "function h() { return require(String(h())); }",
     "prototype_chain": "function h() { var o = {}; for (var i = 0; i < 1e5; i++) o = Object.create(o); return o.x.y; }",
-    "bound_functions": "function h() { var f = h; for (var i = 0; i < 1e4; i++) f = f.bind(); return f(); }",
+    "bound_functions": "function h() { var f = h; for (var i = 0; i < 2000; i++) f = f.bind(); return f(); }",
     "flat": "function h() { var a = []; for (var i = 0; i < 1e6; i++) a = [a]; return a.flat(Infinity).length; }",
     "promises": "async function h() { return await h(); }",
     "defined_property": "function h() { Object.defineProperty(Math, {toString() { h(); }}, {}); }",
