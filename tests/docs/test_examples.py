@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from accel import shm
 from core.config.table import options
 from core.obs.families import FAMILIES
 from tests.docs.examples import Document, Shell, read, untimed
@@ -55,6 +56,8 @@ def test_an_option_or_a_metric_does_not_exist(name: str) -> None:
     assert named <= known | sections
     counted = set(re.findall(r"`(preforge_[a-z_]+)", text)) - {"preforge_hook_calls_total", "preforge_hook_duration_seconds"}
     assert counted <= {family.name for family in FAMILIES} | {"preforge_limit_hits_total"}
+    limits = {word.removeprefix("B_").lower() for word in shm.word_numbers() if word.startswith("B_")}
+    assert set(re.findall(r'(?:limit=|\|)"(\w+)"', text)) <= limits
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
