@@ -7,7 +7,7 @@ CONF   ?= tyk.conf.example
 SOURCES := $(wildcard accel/*.pyx accel/*.pxd accel/*.pxi accel/*.h jsvm_pool/*.pyx jsvm_pool/*.pxd jsvm_pool/*.pxi bench/*.pxd bench/*/*.pyx) setup.py pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test lint bench-proxy soak exact faults docs clean
+.PHONY: help build run test lint bench-proxy bench-js soak exact faults docs clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -36,6 +36,9 @@ lint: build  ## ruff, and mypy in strict mode
 
 bench-proxy: build  ## CPU cost per request of the gateway and of nginx in the same run
 	$(BIN)/python -m bench.proxy
+
+bench-js: build  ## memory of contexts, 10 million calls without growth, latencies beside endless scripts
+	$(BIN)/python -m bench.scripts
 
 soak: build  ## reloads, a rolling upgrade and killed workers under load
 	$(BIN)/python -m bench.soak

@@ -37,7 +37,10 @@ cdef class Contexts:
         """Load the program of a hook into a context that does not have it."""
         if hook.loaded.number not in lane.programs:
             lane.programs.add(hook.loaded.number)
-            self._operate(lane, F_TAKE, hook.loaded.text, ("take", hook))
+            text = hook.loaded.text
+            if hook.loaded.report is not None:
+                text = program_text(hook.loaded.number, hook.program, quiet=True)
+            self._operate(lane, F_TAKE, text, ("take", hook))
 
     def _operate(self, Lane lane, int function, bytes text, object what):
         self.sequence += 1

@@ -22,8 +22,8 @@ def settings_text(settings: PoolSettings) -> bytes:
     ).encode()
 
 
-def program_text(number: int, program: Program) -> bytes:
-    """For `take` of the runtime."""
+def program_text(number: int, program: Program, *, quiet: bool = False) -> bytes:
+    """For `take` of the runtime. quiet: what the scripts log while they are loaded has been seen."""
     sources = [_source(source, library=False) for source in program.sources]
     if program.library is not None:
         sources.insert(0, _source(program.library, library=True))
@@ -44,6 +44,7 @@ def program_text(number: int, program: Program) -> bytes:
         "modules": modules,
         "hasModules": bool(modules),
         "shared": program.shared,
+        "quiet": quiet,
     }
     return json.dumps(spec).encode()
 

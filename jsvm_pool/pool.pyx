@@ -9,7 +9,7 @@ from jsvm_pool import v8
 from jsvm_pool.payloads import program_text, settings_text
 from jsvm_pool.runtime import runtime
 from jsvm_pool.settings import CallResult, Report
-from jsvm_pool.traces import readable
+from jsvm_pool.traces import program_sources, readable, syntax_line
 
 from jsvm_pool.v8 cimport Isolate
 
@@ -37,6 +37,7 @@ cdef enum:
 cdef double STALL = 0.01            # seconds after which a call counts as slow
 cdef double LEFT_OVER = 0.25       # that a context may work on when no call of it is under way
 cdef double TICK = 0.005
+cdef double PLACE_SECONDS = 1.0     # that finding the lines of syntax errors may take
 cdef double LOAD_SECONDS = 5.0      # that the scripts of a program may take to load, at least
 cdef double RESTART_SECONDS = 1.0   # between attempts to make a context after one failed
 cdef int GROWTH = 4                 # times the heap's limit that a worker may grow while a script runs
@@ -321,12 +322,9 @@ cdef class Pool(HostCalls):
                 self._failed(hook, f"the scripts cannot be loaded: {value[1] if value else 'no result'}")
                 self._retire(lane)
             elif (<Hook>hook).loaded.report is None:
-                found = json.loads(value)
-                report = Report(starts=[tuple(one) for one in found["starts"]])
-                for source, message, detail in found["errors"]:
-                    stack = json.loads(detail)[1] if detail else ""
-                    report.errors.append((source, readable(message, stack, hook.program, report.starts)))
-                self._reported(hook, report)
+                self._loaded(lane, hook, json.loads(value))
+        elif name == "parse":
+            self._parsed(*hook, syntax_line(value[1]) if kind == ERROR else 0)
         elif name == "runner":
             calls = lane.wanted.pop(hook.key, ())
             if kind == FUNCTION:
@@ -348,6 +346,38 @@ cdef class Pool(HostCalls):
     def _failed(self, Hook hook, str why):
         if hook.loaded.report is None or not hook.loaded.report.failed:
             self._reported(hook, Report(failed=why))
+
+    def _loaded(self, Lane lane, Hook hook, dict found):
+        """A program has been loaded for the first time. found: what `take` says."""
+        report = Report(starts=[tuple(one) for one in found["starts"]])
+        unplaced = set()
+        for source, message, detail in found["errors"]:
+            stack = json.loads(detail)[1] if detail else ""
+            if not stack and message.startswith("SyntaxError"):
+                unplaced.add(len(report.errors))
+            report.errors.append((source, readable(message, stack, hook.program, report.starts)))
+        if not unplaced:
+            self._reported(hook, report)
+            return
+        # The engine says where only for scripts that it is given as such.
+        sources = program_sources(hook.program)
+        for index in sorted(unplaced):
+            self.sequence += 1
+            lane.operations[self.sequence] = ("parse", (hook, report, unplaced, index))
+            lane.isolate.parse(sources[report.errors[index][0]].text.encode("utf-8", "replace"), self.sequence)
+        self.loop.call_later(PLACE_SECONDS, self._placed, hook, report)
+
+    def _parsed(self, Hook hook, object report, set unplaced, int index, int line):
+        source, message = report.errors[index]
+        if line:
+            report.errors[index] = source, f"{message} ({program_sources(hook.program)[source].name}:{line})"
+        unplaced.discard(index)
+        if not unplaced:
+            self._placed(hook, report)
+
+    def _placed(self, Hook hook, object report):
+        if hook.loaded.report is None:
+            self._reported(hook, report)
 
     def _returned(self, Lane lane, Call call, int kind, object value):
         cdef int first

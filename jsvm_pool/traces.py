@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from jsvm_pool.program import Program, Source
 
 _PLACE = re.compile(r"preforge(?P<module>-module)?:(?P<number>\d{1,9}):(?P<line>\d{1,9}):(?P<column>\d{1,9})")
+_PARSE = re.compile(r"<anonymous>:(\d+): SyntaxError")
 MOST_FRAMES = 10
 MOST_LINE = 1000    # of a trace, which scripts may have written themselves
 
@@ -40,6 +41,12 @@ def _frame(line: str, program: Program, starts: Sequence[tuple[int, int]]) -> tu
         return None
     function, bracket, _ = line[3 : match.start()].partition(" (")
     return function if bracket else "", f"{place}:{match['column']}"
+
+
+def syntax_line(text: str) -> int:
+    """The line of an error that `Isolate.parse` found, 0 if it found none. The engine counts one line in front."""
+    match = _PARSE.match(text)
+    return max(1, int(match[1]) - 1) if match is not None else 0
 
 
 def _place(match: re.Match[str], program: Program, starts: Sequence[tuple[int, int]]) -> str:

@@ -457,6 +457,16 @@ cdef class Isolate:
         self.count += 1
         return self.count - 1
 
+    def parse(self, bytes code not None, uint64_t sequence):
+        """Compile a script that does not run, to learn where its syntax is wrong: the error comes out of `drain`."""
+        cdef bytes whole = b"throw 0;(function(){\n" + code + b"\n})"
+        cdef Raw* source
+        if self.context == 0:
+            raise ValueError("the context has ended")
+        source = lib.alloc_string(self.context, PyBytes_AS_STRING(whole), PyBytes_GET_SIZE(whole), T_STRING)
+        lib.evaluate(self.context, source, (<uint64_t>self.slot << 40) | (sequence & SEQUENCE))
+        lib.free_value(self.context, source)
+
     def forget(self, int function):
         """Give a kept function back; its index must not be used again."""
         if self.context and 0 <= function < self.count and self.functions[function] != NULL:

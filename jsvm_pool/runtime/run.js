@@ -205,7 +205,7 @@ function take() {
     last = -1;
     logged = 0;
     underscore = null;
-    quiet = round > 0;
+    quiet = spec.quiet || round > 0;
     loading = true;
     let why = null;
     try {

@@ -13,7 +13,7 @@ from jsvm_pool.settings import CallResult, PoolSettings
 from tests.support.jsvm import Caller
 
 # One call of a built-in that takes for long and looks at nothing meanwhile.
-LONG = "function long() { var s = 'a '.repeat(1 << 22); for (var i = 0; i < 40; i++) s.replace(/ /g, 'bb'); return ''; }"
+LONG = "function long() { var s = 'a '.repeat(1 << 23); for (var i = 0; i < 20; i++) s.replace(/ /g, 'bb'); return ''; }"
 
 
 def test_a_script_that_cannot_be_ended_is_told_once_and_others_run() -> None:

@@ -38,11 +38,11 @@ def test_a_worker_that_asks_for_it_is_replaced_and_no_request_is_lost(tmp_path: 
         statuses = []
 
         def replaced() -> bool:
-            statuses.append(gateway.get("/a/x").status)
+            statuses.append(gateway.fetch("/a/x").status)
             return "has ended" in gateway.log()
 
         wait_for(replaced, "the first worker has ended")
-        statuses.append(gateway.get("/a/x").status)
+        statuses.append(gateway.fetch("/a/x").status)
         assert set(statuses) == {200}
         assert "is replaced: a test asks for it" in gateway.log()
         assert "(generation 2) started" in gateway.log()
