@@ -120,6 +120,10 @@ cpdef enum:
     B_EVENT_SCRIPTS = 86            # events dropped that waited for scripts
     B_SCRIPTS = 90                  # calls that found no context
     B_SCRIPT_REQUESTS = 91          # HTTP requests of scripts that found no place
+    B_SCRIPT_ANSWERS = 92           # answers to scripts that were too large
+    B_SCRIPT_NETWORKS = 93          # connections of scripts to addresses that are blocked
+    B_SCRIPT_LOGS = 94              # calls whose log output was cut
+    B_SCRIPT_RESULTS = 95           # results of scripts that were too large
     # messages that were refused
     R_BAD_REQUEST = 96              # 400
     R_NOT_IMPLEMENTED = 97          # 501

@@ -15,6 +15,7 @@ cdef class Contexts:
         self.boot = settings_text(settings)
         self.counts = {
             "calls": 0, "errors": 0, "timeouts": 0, "memory": 0, "busy": 0, "replaced": 0, "host_calls": 0, "moved": 0, "stuck": 0,
+            "long": 0, "cut": 0,
         }  # fmt: skip
 
     cdef int _dispatch(self) except -1:

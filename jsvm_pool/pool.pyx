@@ -34,6 +34,8 @@ cdef enum:
     MOST_LOADS = 2          # of a program that the engine ended
     MOST_RETRIES = 8        # of a call that contexts could not begin
 
+# Kind of result -> what it is counted as, where that is not "busy".
+cdef dict COUNTED = {"error": "errors", "long": "long", "timeout": "timeouts", "memory": "memory"}
 cdef double STALL = 0.01            # seconds after which a call counts as slow
 cdef double LEFT_OVER = 0.25       # that a context may work on when no call of it is under way
 cdef double TICK = 0.005
@@ -252,7 +254,7 @@ cdef class Pool(HostCalls):
                     if hook.quick_calls >= TRUSTED_AGAIN:
                         hook.slow = False
         else:
-            self.counts[{"error": "errors", "long": "errors", "timeout": "timeouts", "memory": "memory"}.get(kind, "busy")] += 1
+            self.counts[COUNTED.get(kind, "busy")] += 1
         if hook.observe is not None:
             hook.observe(kind, <long>(took * 1000000))
         call.done(CallResult(kind, text, error))
@@ -275,6 +277,9 @@ cdef class Pool(HostCalls):
     def _heard(self, Lane lane, int kind, object sequence, object value):
         if kind == LOG:
             level, _, text = value.partition("\n")
+            if level == "cut":
+                self.counts["cut"] += 1
+                level = "warning"
             self.log(level, text, self._speaker(lane))
             return
         if kind == CALL or kind == ASYNC:

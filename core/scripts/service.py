@@ -178,16 +178,23 @@ class ScriptService:
     def counters(self) -> dict[int, int]:
         """Word of the shared counters -> what has been counted."""
         host = self._host.stats()
-        found = {shm.G_SCRIPT_REQUESTS: host["http_requests"], shm.B_SCRIPT_REQUESTS: host["http_refused"]}
+        found = {
+            shm.G_SCRIPT_REQUESTS: host["http_requests"],
+            shm.B_SCRIPT_REQUESTS: host["http_refused"],
+            shm.B_SCRIPT_ANSWERS: host["http_too_large"],
+            shm.B_SCRIPT_NETWORKS: host["http_blocked"],
+        }
         if self._pool is not None:
             pool = self._pool.stats()
             found |= {
                 shm.G_SCRIPT_CALLS: pool["calls"],
-                shm.G_SCRIPTS_FAILED: pool["errors"],
+                shm.G_SCRIPTS_FAILED: pool["errors"] + pool["long"],
                 shm.G_SCRIPTS_ENDED: pool["timeouts"] + pool["memory"],
                 shm.G_CONTEXTS_REPLACED: pool["replaced"],
                 shm.G_HOST_CALLS: pool["host_calls"],
                 shm.B_SCRIPTS: pool["busy"],
+                shm.B_SCRIPT_LOGS: pool["cut"],
+                shm.B_SCRIPT_RESULTS: pool["long"],
             }
         return found
 

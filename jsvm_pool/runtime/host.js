@@ -86,7 +86,7 @@ function deliver() {
 function say(level, message) {
   if (quiet || silent || logged > logLimit) return;
   logged += message.length + LOG_MESSAGE;
-  if (logged > logLimit) post(OP_LOG, 'warning\nlog output of this call is cut: preforge.jsvm.max_log_bytes');
+  if (logged > logLimit) post(OP_LOG, 'cut\nlog output of this call is cut: preforge.jsvm.max_log_bytes');
   else post(OP_LOG, level + '\n' + message);
 }
 
