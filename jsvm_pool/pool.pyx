@@ -139,16 +139,20 @@ cdef class Pool(HostCalls):
     def _quick_lane(self):
         """The first context that takes calls of quick hooks; a new one is begun if there is none at all."""
         cdef Lane lane
+        cdef Lane lowered = None
         cdef bint open_ = False
         for lane in self.lanes.values():
             if lane.program is not None or lane.alone:
+                continue
+            if lane.lowered:
+                lowered = lane if lane.ready and len(lane.calls) < DEPTH else lowered
                 continue
             if not lane.ready or len(lane.calls) >= DEPTH:
                 open_ = True
                 continue
             return lane
-        if not open_:
-            self._start(None)
+        if not open_ and self._start(None) is None:
+            return lowered
         return None
 
     def _dispatch_slow(self):
@@ -227,6 +231,7 @@ cdef class Pool(HostCalls):
         if not lane.calls:
             lane.progress_at = call.began_at = self.loop.time()
             lane.resident = 0
+            lane.cpu_at = 0
         lane.used = True
         lane.calls.append(call)
         lane.operations[self.sequence] = call
@@ -287,6 +292,7 @@ cdef class Pool(HostCalls):
         what = lane.operations.pop(sequence, None)
         lane.progress_at = self.loop.time()
         lane.resident = 0
+        lane.cpu_at = 0
         if isinstance(what, Call):
             self._returned(lane, <Call>what, kind, value)
             return
@@ -534,8 +540,14 @@ cdef class Pool(HostCalls):
         call = <Call>lane.calls[0]
         if call.began_at == 0 and running > 0:
             call.began_at = lane.progress_at
+        if lane.cpu_at == 0:
+            lane.cpu_at = lane.isolate.used
+        spent = lane.isolate.used - lane.cpu_at
+        if spent > STALL and not lane.lowered:
+            lane.lowered = True
+            lane.isolate.lower()
         if running > STALL and not lane.alone:
-            if lane.program is None:
+            if lane.program is None and spent > STALL / 2:      # else it is others that keep it from running
                 call.hook.mark_slow()
             self._skip_behind(lane)
         if now - call.began_at > call.hook.timeout and running > 0:
