@@ -35,6 +35,7 @@ cdef enum:
     MOST_RETRIES = 8        # of a call that contexts could not begin
 
 cdef double STALL = 0.01            # seconds after which a call counts as slow
+cdef double LONG = 0.05             # seconds of CPU time after which a script comes after other threads
 cdef double LEFT_OVER = 0.25       # that a context may work on when no call of it is under way
 cdef double TICK = 0.005
 cdef double PLACE_SECONDS = 1.0     # that finding the lines of syntax errors may take
@@ -543,7 +544,7 @@ cdef class Pool(HostCalls):
         if lane.cpu_at == 0:
             lane.cpu_at = lane.isolate.used
         spent = lane.isolate.used - lane.cpu_at
-        if spent > STALL and not lane.lowered:
+        if spent > LONG and not lane.lowered:
             lane.lowered = True
             lane.isolate.lower()
         if running > STALL and not lane.alone:
