@@ -67,6 +67,8 @@ cdef class Lane:
     cdef bint alone                     # one call has it for itself
     cdef bint used                      # since it was last asked whether it is idle
     cdef double progress_at             # when the call that runs began, or the last one ended
+    cdef double cpu_at                 # CPU seconds of its thread when that call was first looked at
+    cdef bint lowered                   # a script has run for long in it: its thread comes after others
     cdef long resident                  # bytes of the worker when that call was first looked at
 
 cdef class Contexts:

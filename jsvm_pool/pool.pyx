@@ -37,6 +37,7 @@ cdef enum:
 # Kind of result -> what it is counted as, where that is not "busy".
 cdef dict COUNTED = {"error": "errors", "long": "long", "timeout": "timeouts", "memory": "memory"}
 cdef double STALL = 0.01            # seconds after which a call counts as slow
+cdef double LONG = 0.05             # seconds of CPU time after which a script comes after other threads
 cdef double LEFT_OVER = 0.25       # that a context may work on when no call of it is under way
 cdef double TICK = 0.005
 cdef double PLACE_SECONDS = 1.0     # that finding the lines of syntax errors may take
@@ -141,16 +142,20 @@ cdef class Pool(HostCalls):
     def _quick_lane(self):
         """The first context that takes calls of quick hooks; a new one is begun if there is none at all."""
         cdef Lane lane
+        cdef Lane lowered = None
         cdef bint open_ = False
         for lane in self.lanes.values():
             if lane.program is not None or lane.alone:
+                continue
+            if lane.lowered:
+                lowered = lane if lane.ready and len(lane.calls) < DEPTH else lowered
                 continue
             if not lane.ready or len(lane.calls) >= DEPTH:
                 open_ = True
                 continue
             return lane
-        if not open_:
-            self._start(None)
+        if not open_ and self._start(None) is None:
+            return lowered
         return None
 
     def _dispatch_slow(self):
@@ -229,6 +234,7 @@ cdef class Pool(HostCalls):
         if not lane.calls:
             lane.progress_at = call.began_at = self.loop.time()
             lane.resident = 0
+            lane.cpu_at = 0
         lane.used = True
         lane.calls.append(call)
         lane.operations[self.sequence] = call
@@ -292,6 +298,7 @@ cdef class Pool(HostCalls):
         what = lane.operations.pop(sequence, None)
         lane.progress_at = self.loop.time()
         lane.resident = 0
+        lane.cpu_at = 0
         if isinstance(what, Call):
             self._returned(lane, <Call>what, kind, value)
             return
@@ -539,8 +546,14 @@ cdef class Pool(HostCalls):
         call = <Call>lane.calls[0]
         if call.began_at == 0 and running > 0:
             call.began_at = lane.progress_at
+        if lane.cpu_at == 0:
+            lane.cpu_at = lane.isolate.used
+        spent = lane.isolate.used - lane.cpu_at
+        if spent > LONG and not lane.lowered:
+            lane.lowered = True
+            lane.isolate.lower()
         if running > STALL and not lane.alone:
-            if lane.program is None:
+            if lane.program is None and spent > STALL / 2:      # else it is others that keep it from running
                 call.hook.mark_slow()
             self._skip_behind(lane)
         if now - call.began_at > call.hook.timeout and running > 0:

@@ -47,7 +47,7 @@ def mixed(functions: tuple[str, ...], upstream: str, slow: str) -> Fields:
 
 
 def realistic(folder: Path, number: int) -> Fields:
-    """A pre hook with a script of its own, 2.5 to 9 KB long, no two alike."""
+    """A pre hook with a script of its own, 2 to 9 KB long, no two alike."""
     routes = "\n".join(
         f'  {{name: "route{number}-{i}", pattern: /^\\/r{number}\\/p{i}\\/[0-9a-f-]+$/, methods: ["GET", "POST"], port: {i}}},'
         for i in range(2 + number % 23)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib
 import logging
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -30,6 +32,7 @@ from jsvm_pool.v8 import EngineError
 log = logging.getLogger("preforge.jsvm")
 
 DEFAULT_TIMEOUT = 5     # seconds, tyk-jsvm 1
+_HTTP = re.compile(r"TykMakeHttpRequest|TykBatchRequest|TykFetch")
 UNDEFINED, TEXT, THROW = range(3)   # how a host call ends, see Isolate.answer
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
@@ -118,6 +121,8 @@ class ScriptService:
         if self._pool is None and not self._failed:
             with contextlib.suppress(EngineError):      # it is reported where the pool is made
                 await asyncio.to_thread(v8.preload)
+        if any(_asks_for_http(program) for program in found):
+            await asyncio.to_thread(importlib.import_module, "core.outbound.client")    # it would hold up the first request
         pool = self._open()
         if pool is None:
             return [Finding("error", spec.file, part.place, self._failed) for spec, part in found.values()]
@@ -228,6 +233,11 @@ def _programs(spec: PlanSpec) -> Iterator[tuple[Program, _Part]]:
         yield spec.scripts.program, _CHAIN
     if spec.event_scripts is not None:
         yield spec.event_scripts.program, _EVENTS
+
+
+def _asks_for_http(program: Program) -> bool:
+    """Whether its scripts may make HTTP requests."""
+    return any(_HTTP.search(one.text) for one in (*program_sources(program), *program.modules))
 
 
 def _findings(spec: PlanSpec, part: _Part, program: Program, report: Report) -> list[Finding]:
