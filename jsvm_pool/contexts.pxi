@@ -148,6 +148,8 @@ cdef class Contexts:
         lane.gone = True
         self.closing -= 1
         self.free_slots.append(lane.slot)
+        if not self.closed and len(self.lanes) < self.settings.contexts:
+            self._start(None)
         for waiter in self.waiters[:]:
             waiter()
 

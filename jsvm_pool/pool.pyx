@@ -30,6 +30,7 @@ cdef enum:
     LATE = 7
     T_EXCEPTION = 200
     T_MEMORY = 202
+    T_TERMINATED = 204
     TRUSTED_AGAIN = 5       # quick calls in a row after which a hook is quick again
     MOST_LOADS = 2          # of a program that the engine ended
     MOST_RETRIES = 8        # of a call that contexts could not begin
@@ -343,12 +344,10 @@ cdef class Pool(HostCalls):
                 lane.runners[hook.key] = value
                 for call in calls:
                     self._issue(lane, <Call>call, value)
-            elif hook.loaded.number not in lane.programs:
+            else:                       # the context does not have the program
+                lane.programs.discard(hook.loaded.number)
                 for call in reversed(calls):
-                    self._queue(<Call>call, True)
-            else:
-                for call in calls:
-                    self._finish(<Call>call, "error", None, "the script cannot be called")
+                    self._again(lane, <Call>call)
 
     def _reported(self, Hook hook, object report):
         hook.loaded.report = report
@@ -492,7 +491,7 @@ cdef class Pool(HostCalls):
     cdef bint _ended(self, object value) except -1:
         """Whether the engine ended a script, which it does for want of memory. What scripts throw is caught before it gets
         here: an exception without a value is such an end."""
-        return value[0] == T_MEMORY or value[0] == T_EXCEPTION and value[1].strip() == "null"
+        return value[0] == T_MEMORY or value[0] == T_TERMINATED or value[0] == T_EXCEPTION and value[1].strip() == "null"
 
     cdef bint _begun(self, Lane lane, Call call) except -1:
         cdef unsigned int started = lane.isolate.started

@@ -11,7 +11,7 @@ from jsvm_pool.program import Program, Source
 _PLACE = re.compile(r"preforge(?P<module>-module)?:(?P<number>\d{1,9}):(?P<line>\d{1,9}):(?P<column>\d{1,9})")
 _PARSE = re.compile(r"<anonymous>:(\d+): SyntaxError")
 MOST_FRAMES = 10
-MOST_LINE = 1000    # of a trace, which scripts may have written themselves
+MOST_LINE = 1000  # of a trace, which scripts may have written themselves
 
 
 def readable(message: str, stack: str, program: Program, starts: Sequence[tuple[int, int]]) -> str:

@@ -1,6 +1,6 @@
 // Bounds on built-ins: some, asked for very much at once, end the process instead of throwing, or go on for hours without
 // looking whether the script is to be ended.
-const MOST_LENGTH = 1 << 24, MOST_TEXT = 1 << 26, MOST_BYTES = 1 << 27, MOST_ARGUMENTS = 1 << 16;
+const MOST_LENGTH = 1 << 22, MOST_TEXT = 1 << 26, MOST_BYTES = 1 << 27, MOST_ARGUMENTS = 1 << 16;
 const isArray = Array.isArray;
 const proxies = new WeakSet();      // all that scripts have made
 let proxied = false;                // the call has made one
@@ -11,12 +11,16 @@ function tooLong() {
   throw new WrongRange('Invalid array length');
 }
 
+function isPrimitive(value) {
+  return value === null || typeof value !== 'object' && typeof value !== 'function';
+}
+
 /** Whether reading an object's length twice gives the same. */
 function steady(object) {
   for (let o = object; o !== null; o = getPrototypeOf(o)) {
     if (proxied && apply(setHas, proxies, [o])) return false;
     const d = getOwnPropertyDescriptor(o, 'length');
-    if (d !== undefined) return hasOwn(d, 'value') ? d.value === null || typeof d.value !== 'object' && typeof d.value !== 'function' : d.get === lengthOfTyped;
+    if (d !== undefined) return hasOwn(d, 'value') ? isPrimitive(d.value) : d.get === lengthOfTyped;
   }
   return true;
 }
@@ -24,12 +28,13 @@ function steady(object) {
 /** An object that is like an array of at most so many elements, and stays so: the same, or one that stands for it. */
 function short(object, most) {
   if (isArray(object) && !proxied) return object.length <= most ? object : tooLong();
-  if (object === null || typeof object !== 'object' && typeof object !== 'function') return object;
+  if (isPrimitive(object)) {
+    return typeof object === 'string' && object.length > most ? tooLong() : object;
+  }
   const length = +object.length;
   if (length > most) tooLong();
   if (steady(object)) return object;
-  const pinned = new ProxyType(object, {__proto__: null, get: (target, key) => key === 'length' ? length : target[key]});
-  return pinned;
+  return new ProxyType(object, {__proto__: null, get: (target, key) => key === 'length' ? length : target[key]});
 }
 
 for (const name of ['concat', 'copyWithin', 'every', 'fill', 'filter', 'find', 'findIndex', 'findLast', 'findLastIndex', 'flat', 'flatMap',
@@ -56,6 +61,18 @@ boundArgument(Array, 'fromAsync', 0, MOST_LENGTH);
 boundArgument(Function.prototype, 'apply', 1, MOST_ARGUMENTS);
 boundArgument(Reflect, 'apply', 2, MOST_ARGUMENTS);
 boundArgument(Reflect, 'construct', 1, MOST_ARGUMENTS);
+
+// Texts have a property for each character.
+const MOST_CHARACTERS = 1 << 20;
+for (const name of ['keys', 'values', 'entries', 'getOwnPropertyNames', 'getOwnPropertyDescriptors', 'assign', 'defineProperties', 'groupBy']) {
+  replace(Object, name, (inner) => (...args) => {
+    for (let i = 0; i < args.length; i++) {
+      const value = args[i];
+      if ((typeof value === 'string' || value instanceof text) && value.length > MOST_CHARACTERS) tooLong();
+    }
+    return apply(inner, null, args);
+  });
+}
 
 // Text: as much as fits into the memory of a context many times over, but not what fills that of the machine.
 replace(String.prototype, 'repeat', (inner) => ({
@@ -93,13 +110,12 @@ function fewBytes(count) {
   if (n > MOST_BYTES) throw new WrongRange('Array buffer allocation failed');
   return n;
 }
-const typeofNumber = (value) => value === null || typeof value !== 'object' && typeof value !== 'function';
 for (const name of ['Int8Array', 'Uint8Array', 'Uint8ClampedArray', 'Int16Array', 'Uint16Array', 'Float16Array', 'Int32Array',
   'Uint32Array', 'Float32Array', 'Float64Array', 'BigInt64Array', 'BigUint64Array']) {
   const most = MOST_BYTES / global[name].BYTES_PER_ELEMENT;
   replaceConstructor(name, (args) => {
     if (args.length === 0) return args;
-    if (typeofNumber(args[0])) {
+    if (isPrimitive(args[0])) {
       const n = args[0] === undefined ? 0 : +args[0];
       if (n > most) throw new WrongRange('Invalid typed array length');
       args[0] = n;
@@ -109,7 +125,7 @@ for (const name of ['Int8Array', 'Uint8Array', 'Uint8ClampedArray', 'Int16Array'
 }
 replaceConstructor('ArrayBuffer', (args) => {
   const length = fewBytes(args[0]), options = args[1];
-  if (typeofNumber(options)) return [length];
+  if (isPrimitive(options)) return [length];
   const most = options.maxByteLength;
   return most === undefined ? [length] : [length, {__proto__: null, maxByteLength: fewBytes(most)}];
 });
@@ -121,3 +137,7 @@ for (const name of ['transfer', 'transferToFixedLength']) {
 const TypedArray = getPrototypeOf(Bytes);
 boundArgument(TypedArray, 'from', 0, MOST_LENGTH);
 boundArgument(TypedArray.prototype, 'set', 0, MOST_LENGTH);
+replace(String, 'raw', (inner) => (strings, ...values) => {
+  const raw = strings === null || strings === undefined ? undefined : strings.raw;
+  return apply(inner, text, [raw === undefined ? strings : {raw: short(raw, MOST_LENGTH)}, ...values]);
+});

@@ -29,5 +29,6 @@ def one_pool() -> Iterator[Vm]:
 def vm(one_pool: Vm) -> Vm:
     """A pool of few small contexts; its host says what it was asked."""
     one_pool.host = _echo
+    one_pool.text("function h() { return 'there is a context'; }")
     one_pool.logged.clear()
     return one_pool

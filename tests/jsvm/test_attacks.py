@@ -1,4 +1,5 @@
 """Scripts that do harm: each is ended, and other programs are served by the same pool afterwards."""
+# ruff: noqa: E501 - a script in a line of its own reads best
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ import threading
 
 import pytest
 
+from jsvm_pool.pool import Hook
 from jsvm_pool.program import Module, Source
 from jsvm_pool.settings import CallResult
 from tests.jsvm.conftest import SMALL
@@ -16,9 +18,18 @@ from tests.support.jsvm import Vm, script, text_of
 GOOD = "function h(r) { return 'good ' + r; }"
 
 
+def _attacked(vm: Vm, hook: Hook) -> CallResult:
+    """The result of a call that has begun: on a machine that has much to do there may be no context in time."""
+    result = vm.result(hook)
+    while result.kind == "busy":
+        vm.settle()
+        result = vm.result(hook)
+    return result
+
+
 def _survives(vm: Vm, before: int) -> None:
     """Others are served, and no context, thread or slot is lost."""
-    assert vm.text(vm.hook(GOOD, api="good"), "day") == "good day"
+    assert vm.text(vm.hook(GOOD, api="good", timeout=10.0), "day") == "good day"
     stats = vm.settle()
     assert stats["closing"] == 0
     assert stats["contexts"] <= 4
@@ -70,7 +81,7 @@ LOOPS = {
 @pytest.mark.parametrize("text", LOOPS.values(), ids=LOOPS)
 def test_endless_scripts_are_ended(vm: Vm, text: str) -> None:
     before = threading.active_count()
-    result = vm.result(vm.hook(text, api="bad", timeout=0.06))
+    result = _attacked(vm, vm.hook(text, api="bad", timeout=0.06))
     assert result.kind in ("timeout", "memory", "error"), result
     _survives(vm, max(before, 2))
 
@@ -85,7 +96,7 @@ LEFTOVERS = {
 @pytest.mark.parametrize("text", LEFTOVERS.values(), ids=LEFTOVERS)
 def test_endless_work_that_a_call_leaves_behind_is_ended(vm: Vm, text: str) -> None:
     replaced = vm.pool.stats()["replaced"]
-    bad, good = vm.hook(text, api="bad", timeout=0.1), vm.hook(GOOD, api="good", timeout=5.0)
+    bad, good = vm.hook(text, api="bad", timeout=0.1), vm.hook(GOOD, api="good", timeout=10.0)
     results = vm.all([(bad, 0), *((good, n) for n in range(5))])
     assert results[0].kind in ("ok", "timeout")
     assert [text_of(result) for result in results[1:]] == [f"good {n}" for n in range(5)]
@@ -102,7 +113,7 @@ def test_endless_code_at_load_does_not_stop_others(vm: Vm) -> None:
     bad = vm.hook("while (true);\nfunction h() {}", api="bad", timeout=0.05)
     results: list[CallResult] = []
     bad.call(b"{}", results.append)
-    assert vm.text(vm.hook(GOOD, api="good"), 1) == "good 1"
+    assert vm.text(vm.hook(GOOD, api="good", timeout=10.0), 1) == "good 1"
     vm.pool.configure(SMALL, [])
     _survives(vm, 2)
     assert {result.kind for result in results} <= {"busy", "error"}
@@ -136,7 +147,7 @@ BOMBS = {
 @pytest.mark.parametrize("text", BOMBS.values(), ids=BOMBS)
 def test_memory_bombs_are_ended(vm: Vm, text: str) -> None:
     before = threading.active_count()
-    result = vm.result(vm.hook(text, api="bad", timeout=1.5))
+    result = _attacked(vm, vm.hook(text, api="bad", timeout=1.5))
     assert result.kind in ("memory", "timeout", "error"), result
     assert result.kind != "error" or "Range" in result.error, result
     _survives(vm, max(before, 2))
@@ -165,8 +176,7 @@ RECURSION = {
 
 @pytest.mark.parametrize("text", RECURSION.values(), ids=RECURSION)
 def test_deep_recursion_ends(vm: Vm, text: str) -> None:
-    hook = vm.hook(text, api="bad", timeout=1.5)
-    result = vm.result(hook)
+    result = _attacked(vm, vm.hook(text, api="bad", timeout=10.0))
     assert result.kind in ("ok", "error", "memory"), result
     _survives(vm, 2)
 
@@ -243,7 +253,9 @@ def test_too_many_requests_at_one_time_are_refused(vm: Vm) -> None:
 
 def test_keys_that_are_proto_do_not_pollute(vm: Vm) -> None:
     text = "function h(r, s, c) { return JSON.stringify([({}).x, r.Headers.x, Object.keys(r.Headers), typeof c.x]); }"
-    payload = json.loads('{"request": {"Headers": {"__proto__": {"x": 1}, "constructor": {"prototype": {"x": 1}}}}, "config": {}}')
+    payload = json.loads(
+        '{"request": {"Headers": {"__proto__": {"x": 1}, "constructor": {"prototype": {"x": 1}}}}, "config": {}}'
+    )
     assert json.loads(vm.text(text, payload)) == [None, None, ["__proto__", "constructor"], "undefined"]
 
 
@@ -285,7 +297,18 @@ def test_call_sites_do_not_give_away_functions_of_the_runtime(vm: Vm) -> None:
 
 
 def test_entry_names_cannot_bring_statements_with_them(vm: Vm) -> None:
-    names = ["h); evil = 1; (h", "h];evil = 1;[h", "h; evil = 1", "h//", "h/*", "", "})(); evil = 1; (function(){", "return h", "...h", "h\n);evil=1;("]
+    names = [
+        "h); evil = 1; (h",
+        "h];evil = 1;[h",
+        "h; evil = 1",
+        "h//",
+        "h/*",
+        "",
+        "})(); evil = 1; (function(){",
+        "return h",
+        "...h",
+        "h\n);evil=1;(",
+    ]
     program = script("function h() { return typeof evil; }", entries=["h", *names])
     assert vm.text(vm.hook(program)) == "undefined"
     for entry, name in enumerate(names, 1):
@@ -370,7 +393,9 @@ def test_code_at_load_leaves_nothing_to_the_programs_loaded_next(vm: Vm) -> None
 
 
 def test_stacks_that_scripts_make_up_cost_little(vm: Vm) -> None:
-    made_up = r"function h() { var e = new Error('x'); e.stack = ('    at ' + ' (eval at , preforge:9:9'.repeat(300)); throw e; }"
+    made_up = (
+        r"function h() { var e = new Error('x'); e.stack = ('    at ' + ' (eval at , preforge:9:9'.repeat(300)); throw e; }"
+    )
     assert vm.result(made_up).error == "Error: x"
     far = "function h() { var e = new Error('x'); e.stack = '    at f (preforge-module:7:1:1)\\n    at preforge:0:999999999:1'; throw e; }"
     assert vm.result(far).error.startswith("Error: x")

@@ -1,4 +1,5 @@
 """How scripts are loaded, and what they find (tyk-jsvm 4, 5, 14)."""
+# ruff: noqa: E501 - a script in a line of its own reads best
 
 from __future__ import annotations
 
@@ -17,7 +18,9 @@ def test_a_syntax_error_leaves_the_other_files(vm: Vm) -> None:
 
 
 def test_what_was_done_before_a_throw_at_load_stays(vm: Vm) -> None:
-    program = script("var a = 1; function f() { return 'f' + a; }\nthrow new Error('stop');\na = 2;", "function h() { return f(); }")
+    program = script(
+        "var a = 1; function f() { return 'f' + a; }\nthrow new Error('stop');\na = 2;", "function h() { return f(); }"
+    )
     report = vm.report(program)
     assert [(source, message.splitlines()[0]) for source, message in report.errors] == [(0, "Error: stop (a.js:2:7)")]
     assert vm.text(vm.hook(program)) == "f1"
@@ -41,7 +44,9 @@ def test_use_strict_is_not_enforced(vm: Vm) -> None:
 
 def test_natives_win_over_the_library(vm: Vm) -> None:
     library = Source("lib.js", "function b64enc(s) { return 'mine'; }\nvar b64dec = 1;\nfunction lib() { return b64enc('a'); }")
-    program = Program(sources=(Source("a.js", "function h() { return lib() + typeof b64dec; }"),), entries=("h",), library=library)
+    program = Program(
+        sources=(Source("a.js", "function h() { return lib() + typeof b64dec; }"),), entries=("h",), library=library
+    )
     assert vm.text(vm.hook(program)) == "YQ==function"
 
 
@@ -51,7 +56,8 @@ def test_later_files_win_over_natives(vm: Vm) -> None:
 
 def test_a_library_may_override_the_object_model(vm: Vm) -> None:
     library = Source(
-        "lib.js", "TykJS.TykMiddleware.NewMiddleware.prototype.ReturnData = function (r, s) { return {Request: r, SessionMeta: {own: 'x'}}; };"
+        "lib.js",
+        "TykJS.TykMiddleware.NewMiddleware.prototype.ReturnData = function (r, s) { return {Request: r, SessionMeta: {own: 'x'}}; };",
     )
     text = """var mw = new TykJS.TykMiddleware.NewMiddleware({});
         mw.NewProcessRequest(function (request, session) { return mw.ReturnData(request, {}); });"""
@@ -95,13 +101,7 @@ def test_polyfills_work_within_a_call(vm: Vm) -> None:
             return ['a'.shout(), [1, 2].own(), shared, JSON.stringify(1n), typeof Symbol.mine, JSON.extra(Math.twice(1)),
                 console.log(), [1].values().total(), String(Buffer(1)), Buffer(2).slice()].join();
         }"""
-    assert [text_of(one) for one in vm.results(script_hook(vm, text), [1, 2, 3])] == [
-        'A!,2,7,"big",symbol,4,quiet,1,buffer,buffer'
-    ] * 3
-
-
-def script_hook(vm: Vm, text: str) -> object:
-    return vm.hook(script(text))
+    assert [text_of(one) for one in vm.results(text, [1, 2, 3])] == ['A!,2,7,"big",symbol,4,quiet,1,buffer,buffer'] * 3
 
 
 def test_objects_that_inherit_from_built_ins_can_be_changed(vm: Vm) -> None:
@@ -146,7 +146,10 @@ def test_modules_that_are_not_there_are_an_error(vm: Vm) -> None:
 
 def test_stack_traces_name_file_and_line(vm: Vm) -> None:
     program = Program(
-        sources=(Source("one.js", "// first\r\nvar x;\r// third"), Source("dir/two.js", "\n\nfunction h() {\n  return lib();\n}")),
+        sources=(
+            Source("one.js", "// first\r\nvar x;\r// third"),
+            Source("dir/two.js", "\n\nfunction h() {\n  return lib();\n}"),
+        ),
         entries=("h",),
         library=Source("lib.js", "var m = require('m');\nfunction lib() {\n  m.fail();\n}"),
         modules=(Module("with space/m.js", "exports.fail = function fail() {\n  null.x;\n};"),),
@@ -163,7 +166,13 @@ def test_stack_traces_name_file_and_line(vm: Vm) -> None:
 
 
 def test_what_is_thrown_need_not_be_an_error(vm: Vm) -> None:
-    for thrown, message in [("'text'", "text"), ("null", "null"), ("{}", "[object Object]"), ("Symbol('s')", "Symbol"), ("[1]", "1")]:
+    for thrown, message in [
+        ("'text'", "text"),
+        ("null", "null"),
+        ("{}", "[object Object]"),
+        ("Symbol('s')", "Symbol"),
+        ("[1]", "1"),
+    ]:
         assert vm.result(f"function h() {{ throw {thrown}; }}").error == f"Uncaught {message}"
     assert vm.result("function h() { throw {toString() { throw 1; }}; }").error == "Uncaught exception"
 
@@ -200,7 +209,14 @@ def test_asynchronous_calls_do_not_see_each_other(vm: Vm) -> None:
     other = "function h(r) { return typeof mark + typeof [].mark; }"
     one, two = vm.hook(script(text), api="one"), vm.hook(script(other), api="two")
     results = vm.all([(one, "a"), (two, 0), (one, "b"), (two, 0), (one, "c"), (two, 0)])
-    assert [text_of(result) for result in results] == ["a,a,1", "undefinedundefined", "b,b,1", "undefinedundefined", "c,c,1", "undefinedundefined"]
+    assert [text_of(result) for result in results] == [
+        "a,a,1",
+        "undefinedundefined",
+        "b,b,1",
+        "undefinedundefined",
+        "c,c,1",
+        "undefinedundefined",
+    ]
 
 
 def test_code_that_is_loaded_meanwhile_does_not_disturb_an_asynchronous_call(vm: Vm) -> None:
@@ -218,7 +234,10 @@ def test_code_that_is_loaded_meanwhile_does_not_disturb_an_asynchronous_call(vm:
 
 
 def test_host_calls_that_throw_are_caught_by_scripts(vm: Vm) -> None:
-    assert vm.text("function h() { try { TykStorageGet('a'); } catch (e) { return e.message + (e instanceof Error); } }") == "storage: notrue"
+    assert (
+        vm.text("function h() { try { TykStorageGet('a'); } catch (e) { return e.message + (e instanceof Error); } }")
+        == "storage: notrue"
+    )
 
 
 def test_log_output_of_a_call_is_bounded(vm: Vm) -> None:
@@ -231,7 +250,9 @@ def test_log_output_of_a_call_is_bounded(vm: Vm) -> None:
 
 
 def test_console_shows_what_it_is_given(vm: Vm) -> None:
-    vm.text("function h() { var a = {}; a.a = a; console.log('x', {b: [1]}, a, 1n, null, undefined, Symbol('s')); console.warn(1); return ''; }")
+    vm.text(
+        "function h() { var a = {}; a.a = a; console.log('x', {b: [1]}, a, 1n, null, undefined, Symbol('s')); console.warn(1); return ''; }"
+    )
     assert vm.logged == [
         ("info", 'x {"b":[1]} [object Object] 1 null undefined Symbol', "api"),
         ("warning", "1", "api"),

@@ -17,7 +17,7 @@ from jsvm_pool.settings import CallResult, PoolSettings, Report
 
 Host = Callable[[str, list[str], Any, float], Awaitable[tuple[int, str]]]
 TEXT, THROW = 1, 2
-WAIT = 20.0     # seconds until a test gives up; nothing is asserted about it
+WAIT = 20.0  # seconds until a test gives up; nothing is asserted about it
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Vm:
         entry: int = 0,
         mode: str = "virtual",
         api: str = "api",
-        timeout: float = 2.0,
+        timeout: float = 10.0,
     ) -> Hook:
         """A hook; a text is the source of a program whose only entry is `h`."""
         if isinstance(program, str):
@@ -132,7 +132,7 @@ def running(settings: PoolSettings | None = None, host: Host = _nothing) -> Iter
     def log(level: str, text: str, hook: Hook | None) -> None:
         logged.append((level, text, hook.caller.api_id if hook is not None else ""))
 
-    async def ask(name: str, arguments: list[str], caller: Any, deadline: float) -> tuple[int, str]:
+    async def ask(name: str, arguments: list[Any], caller: Any, deadline: float) -> tuple[int, str]:
         return await vm.host(name, arguments, caller, deadline)
 
     if _running:
