@@ -1,5 +1,4 @@
 """Scripts that do harm: each is ended, and other programs are served by the same pool afterwards."""
-# ruff: noqa: E501 - a script in a line of its own reads best
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
 """Built-ins that are asked for very much at once throw: they neither end the process nor go on for hours."""
-# ruff: noqa: E501 - a script in a line of its own reads best
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
 """Nothing that one call leaves behind is seen by another (tyk-jsvm 14.10)."""
-# ruff: noqa: E501 - a script in a line of its own reads best
 
 from __future__ import annotations
 

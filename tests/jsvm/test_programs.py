@@ -1,5 +1,4 @@
 """How scripts are loaded, and what they find (tyk-jsvm 4, 5, 14)."""
-# ruff: noqa: E501 - a script in a line of its own reads best
 
 from __future__ import annotations
 
