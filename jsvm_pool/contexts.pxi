@@ -236,6 +236,47 @@ cdef class Contexts:
         what = next(iter(lane.operations.values()), None)
         return isinstance(what, tuple) and what[0] == "take" and what[1].loaded is loaded
 
+    def _reported(self, Hook hook, object report):
+        hook.loaded.report = report
+        for waiter in self.waiters[:]:
+            waiter()
+
+    def _failed(self, Hook hook, str why):
+        if hook.loaded.report is None or not hook.loaded.report.failed:
+            self._reported(hook, Report(failed=why))
+
+    def _loaded(self, Lane lane, Hook hook, dict found):
+        """A program has been loaded for the first time. found: what `take` says."""
+        report = Report(starts=[tuple(one) for one in found["starts"]])
+        unplaced = set()
+        for source, message, detail in found["errors"]:
+            stack = json.loads(detail)[1] if detail else ""
+            if not stack and message.startswith("SyntaxError"):
+                unplaced.add(len(report.errors))
+            report.errors.append((source, readable(message, stack, hook.program, report.starts)))
+        if not unplaced:
+            self._reported(hook, report)
+            return
+        # The engine says where only for scripts that it is given as such.
+        sources = program_sources(hook.program)
+        for index in sorted(unplaced):
+            self.sequence += 1
+            lane.operations[self.sequence] = ("parse", (hook, report, unplaced, index))
+            lane.isolate.parse(sources[report.errors[index][0]].text.encode("utf-8", "replace"), self.sequence)
+        self.loop.call_later(PLACE_SECONDS, self._placed, hook, report)
+
+    def _parsed(self, Hook hook, object report, set unplaced, int index, int line):
+        source, message = report.errors[index]
+        if line:
+            report.errors[index] = source, f"{message} ({program_sources(hook.program)[source].name}:{line})"
+        unplaced.discard(index)
+        if not unplaced:
+            self._placed(hook, report)
+
+    def _placed(self, Hook hook, object report):
+        if hook.loaded.report is None:
+            self._reported(hook, report)
+
     def stats(self):
         """Counts since the start, and how it is now: contexts, waiting, closing."""
         return {**self.counts, "contexts": len(self.lanes), "waiting": self.waiting, "closing": self.closing}

@@ -237,7 +237,8 @@ def _programs(spec: PlanSpec) -> Iterator[tuple[Program, _Part]]:
 
 def _asks_for_http(program: Program) -> bool:
     """Whether its scripts may make HTTP requests."""
-    return any(_HTTP.search(one.text) for one in (*program_sources(program), *program.modules))
+    texts = [source.text for source in program_sources(program)] + [module.text for module in program.modules]
+    return any(_HTTP.search(text) for text in texts)
 
 
 def _findings(spec: PlanSpec, part: _Part, program: Program, report: Report) -> list[Finding]:
