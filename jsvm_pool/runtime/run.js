@@ -269,6 +269,20 @@ function deliverOf(value, finish) {
 
 const same = (value) => value;
 
+/** Whether an object of the request has nothing in it. */
+function isEmpty(object) {
+  for (const key in object) return false;
+  return true;
+}
+
+/** Whether ReturnOverrides is what it was. */
+function untouched(o) {
+  let members = 0;
+  for (const key in o) members++;
+  return members === 5 && o.ResponseCode === 0 && o.ResponseError === '' && o.ResponseBody === '' && o.ResponseHeaders === null
+    && o.OverrideError === false;
+}
+
 const modes = {
   request(handler, a) {
     const request = a.request, params = request.Params, method = request.Method, uri = request.RequestURI, scheme = request.Scheme;
@@ -276,19 +290,26 @@ const modes = {
       request.Body = toBase64(request.Body, false);
       return deliverOf(handler.DoProcessRequest(request, a.session, a.config, a.extra), same);
     }
-    const body = request.Body;
+    const body = request.Body, overrides = request.ReturnOverrides;
+    const parts = [request.SetHeaders, request.DeleteHeaders, request.AddParams, request.ExtendedParams, request.DeleteParams];
     return deliverOf(handler.ProcessRequest(request, a.session, a.config, a.extra), (result) => {
       if (!result) {
         say('error', "Middleware didn't return request object!");
         return undefined;
       }
       const returned = result.Request;
-      returned.Headers = {};
-      // What scripts cannot change need not be read again.
+      // What scripts cannot change, and what they have left empty, need not be read again.
+      returned.Headers = undefined;
       if (returned.Params === params) returned.Params = undefined;
       if (returned.Method === method) returned.Method = undefined;
       if (returned.RequestURI === uri) returned.RequestURI = undefined;
       if (returned.Scheme === scheme) returned.Scheme = undefined;
+      if (returned.ReturnOverrides === overrides && untouched(overrides)) returned.ReturnOverrides = undefined;
+      if (returned.SetHeaders === parts[0] && isEmpty(parts[0])) returned.SetHeaders = undefined;
+      if (returned.DeleteHeaders === parts[1] && isEmpty(parts[1])) returned.DeleteHeaders = undefined;
+      if (returned.AddParams === parts[2] && isEmpty(parts[2])) returned.AddParams = undefined;
+      if (returned.ExtendedParams === parts[3] && isEmpty(parts[3])) returned.ExtendedParams = undefined;
+      if (returned.DeleteParams === parts[4] && isEmpty(parts[4])) returned.DeleteParams = undefined;
       const unchanged = returned.Body === body;
       if (unchanged) returned.Body = undefined;
       else returned.Body = asText(returned.Body);

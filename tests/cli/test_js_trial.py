@@ -167,7 +167,8 @@ def test_what_cannot_be_used_is_a_failure(tmp_path: Path, function: str, said: s
 
 def test_a_script_that_does_not_load_is_a_failure(tmp_path: Path) -> None:
     found = attempt(tmp_path, "var mw = {;")
-    assert found.failures[0] == f"Failed to load JS middleware: {tmp_path}/mw.js: SyntaxError: Unexpected token ';'"
+    place = f"{tmp_path}/mw.js"
+    assert found.failures[0] == f"Failed to load JS middleware: {place}: SyntaxError: Unexpected token ';' ({place}:1)"
 
 
 def test_a_part_that_does_not_load_is_a_failure_although_the_hook_works(tmp_path: Path) -> None:
