@@ -93,7 +93,7 @@ cdef uint64_t SEQUENCE = (<uint64_t>1 << 40) - 1
 cdef enum:
     MOST_SLOTS = 4096
     START_SECONDS = 20
-    NICE = 10                   # of threads whose scripts run for long: a tenth of the time of others
+    NICE = 15                   # of threads whose scripts run for long: a thirtieth of the time of others
 
 RESULT, FUNCTION, NOTHING, ERROR, LOG, CALL, ASYNC, LATE = range(8)
 
