@@ -108,7 +108,7 @@ class _Load:
         for name, engine in zip(names, (self.main, *self.aside), strict=True):
             counters = engine.counters()
             if counters["failures"] or not counters["requests"]:
-                found.append(f"segment {number}, {name}: {counters['requests']} good answers, failures {counters['failures']}")
+                found.append(f"segment {number}, {name}: answers {counters['statuses']}, failures {counters['failures']}")
         return found
 
     def failed(self) -> int:
