@@ -38,7 +38,7 @@ cdef enum:
 # Kind of result -> what it is counted as, where that is not "busy".
 cdef dict COUNTED = {"error": "errors", "long": "long", "timeout": "timeouts", "memory": "memory"}
 cdef double STALL = 0.01            # seconds after which a call counts as slow
-cdef double LONG = 0.05             # seconds of CPU time after which a script comes after other threads
+cdef double LONG = 0.02             # seconds of CPU time after which a script comes after other threads
 cdef double LEFT_OVER = 0.25       # that a context may work on when no call of it is under way
 cdef double TICK = 0.005
 cdef double PLACE_SECONDS = 1.0     # that finding the lines of syntax errors may take

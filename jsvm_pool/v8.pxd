@@ -41,6 +41,7 @@ cdef struct Box:
     size_t said_units
     Raw* started                # for `start`: the value of the last task
     bint start_done
+    uint64_t context
     int thread                  # kernel id of the isolate's thread
 
 cdef class Isolate:

@@ -93,7 +93,7 @@ cdef uint64_t SEQUENCE = (<uint64_t>1 << 40) - 1
 cdef enum:
     MOST_SLOTS = 4096
     START_SECONDS = 20
-    NICE = 10                   # of threads whose scripts run for long: a tenth of the time of others
+    NICE = 15                   # of threads whose scripts run for long: a thirtieth of the time of others
 
 RESULT, FUNCTION, NOTHING, ERROR, LOG, CALL, ASYNC, LATE = range(8)
 
@@ -170,6 +170,7 @@ cdef void on_callback(uint64_t id, Raw* value) noexcept nogil:
     cdef Box* box
     if id & BELL:
         on_bell(<int>(id & 0xffff))
+        lib.free_value(boxes[id & 0xffff].context, value)       # the arguments, none: each one is an array in the heap
         return
     if id & START:
         box = boxes[id & 0xffff]
@@ -399,7 +400,7 @@ cdef class Isolate:
                 context = lib.init_context(on_callback)
         if context == 0:
             raise EngineError("no context can be made")
-        self.context = context
+        self.context = self.box.context = context
         lib.hard_limit(context, memory)
         mailbox = self.evaluate(b"new SharedArrayBuffer(%d)" % MAIL_BYTES)
         if mailbox.type != T_SHARED_BUFFER:

@@ -27,6 +27,7 @@ QUIET = 2.0                 # seconds before a row is noted
 MOST_MB = 16.0              # that all may grow by in all segments, along the fitted line
 MOST_DESCRIPTORS = 16
 MOST_THREADS = 4            # besides those of contexts
+WARM_SECONDS = 30.0         # that warm up at least, for contexts come and grow by time
 GOOD = ("leakGlobals", "leakRequest", "leakPromise", "leakFetch", "leakNothing")
 BAD = ("failThrow", "failLoop", "failMemory", "failWait")
 
@@ -107,7 +108,7 @@ class _Load:
         for name, engine in zip(names, (self.main, *self.aside), strict=True):
             counters = engine.counters()
             if counters["failures"] or not counters["requests"]:
-                found.append(f"segment {number}, {name}: {counters['requests']} good answers, failures {counters['failures']}")
+                found.append(f"segment {number}, {name}: answers {counters['statuses']}, failures {counters['failures']}")
         return found
 
     def failed(self) -> int:
@@ -151,6 +152,10 @@ def _segments(scene: Scene, found: Growth, problems: list[str], calls: int, dead
         load = _Load(scene.port, each)
         start = time.monotonic()
         load.run(max(1.0, deadline - start))
+        while number < 0 and time.monotonic() - start < WARM_SECONDS / WARM:
+            more = _Load(scene.port, each)
+            more.run(max(1.0, deadline - start))
+            problems.extend(more.problems(number))
         took = time.monotonic() - start
         time.sleep(QUIET)
         counted = scene.metrics()
