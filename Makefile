@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 CONF   ?= tyk.conf.example
+TESTERS ?= 3
 SOURCES := $(wildcard accel/*.pyx accel/*.pxd accel/*.pxi accel/*.h jsvm_pool/*.pyx jsvm_pool/*.pxd jsvm_pool/*.pxi bench/*.pxd bench/*/*.pyx) setup.py pyproject.toml
 
 .DEFAULT_GOAL := help
@@ -27,8 +28,8 @@ build: $(VENV)/.built  ## set up .venv with the gateway installed
 run: build  ## serve real traffic with tyk.conf.example and a small bundled upstream
 	$(BIN)/python -m bench.tour --conf $(CONF)
 
-test: build lint  ## the whole test suite
-	$(BIN)/python -m pytest
+test: build lint  ## the whole test suite; most tests wait for something, so TESTERS processes share it
+	$(BIN)/python -m pytest --numprocesses $(TESTERS) --dist loadfile
 
 lint: build  ## ruff, and mypy in strict mode
 	$(BIN)/ruff check .

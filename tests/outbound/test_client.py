@@ -198,7 +198,7 @@ def test_a_compressed_answer_is_not_understood(server: Upstream) -> None:
     assert [seen.get("Accept-Encoding") for seen in server.requests[1:]] == ["gzip, br", None, None]
 
 
-@pytest.mark.parametrize("raw", [b"", b"junk", gzip.compress(b"hello")[:-3]])
+@pytest.mark.parametrize("raw", [b"", b"junk", gzip.compress(b"hello", mtime=0)[:-3]])
 def test_a_damaged_compressed_answer_is_taken(server: Upstream, raw: bytes) -> None:
     server.on("/x", packed(raw))
     if raw:
