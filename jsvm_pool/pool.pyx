@@ -463,6 +463,7 @@ cdef class Pool(HostCalls):
         cdef Lane lane
         cdef bint busy = False
         self.timer = None
+        self._drain()                   # what came before a call that takes long has not woken the loop
         for lane in list(self.lanes.values()):
             if not lane.ready or lane.retired:
                 busy = busy or not lane.retired

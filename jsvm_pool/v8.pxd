@@ -26,6 +26,7 @@ cdef extern from "<pthread.h>" nogil:
         pass
 
 cdef struct Box:
+    int pending                 # tasks that have not returned
     int32_t* mail
     size_t units                # that fit behind the words
     pthread_mutex_t lock

@@ -48,9 +48,14 @@ cdef extern from *:
     """
     typedef volatile int volatile_int;
     #define full_barrier() __sync_synchronize()
+    #define add(place, amount) __sync_add_and_fetch(place, amount)
+    #include <sched.h>
+    static void be_batch(void) { struct sched_param none = {0}; sched_setscheduler(0, SCHED_BATCH, &none); }
     """
     ctypedef int volatile_int
     void full_barrier() nogil
+    int add(int* place, int amount) nogil
+    void be_batch() nogil
 
 ctypedef void (*callback_t)(uint64_t id, Raw* value) noexcept nogil
 
@@ -92,6 +97,7 @@ cdef uint64_t START = <uint64_t>1 << 61
 cdef uint64_t SEQUENCE = (<uint64_t>1 << 40) - 1
 cdef enum:
     MOST_SLOTS = 4096
+    BATCH = 8                   # results that one waking of the loop is worth
     START_SECONDS = 20
     NICE = 15                   # of threads whose scripts run for long: a thirtieth of the time of others
 
@@ -127,6 +133,7 @@ cdef Library lib
 cdef bint initialised = False
 cdef Box* boxes[4096]
 cdef Event* events = NULL
+cdef bint woken = False             # the loop has been told of events that it has not taken
 cdef size_t events_head = 0, events_count = 0, events_capacity = 0
 cdef pthread_mutex_t events_lock
 cdef int event_fd = -1
@@ -136,14 +143,14 @@ class EngineError(Exception):
     """V8 cannot be used, or an isolate did not start; the text says why."""
 
 
-cdef int append(int kind, int slot, uint64_t sequence, Raw* value, uint16_t* units, size_t count) noexcept nogil:
-    """Add an event, and wake the loop if it was asleep."""
-    global events, events_head, events_count, events_capacity
+cdef int append(int kind, int slot, uint64_t sequence, Raw* value, uint16_t* units, size_t count, bint more) noexcept nogil:
+    """Add an event, and wake the loop, unless that has been done or more will follow at once (a few are worth one waking)."""
+    global events, events_head, events_count, events_capacity, woken
     cdef uint64_t one = 1
     cdef Event* grown
     cdef Event* event
     cdef size_t i
-    cdef bint was_empty
+    cdef bint wake
     pthread_mutex_lock(&events_lock)
     if events_count == events_capacity:
         grown = <Event*>malloc(sizeof(Event) * (events_capacity * 2 or 1024))
@@ -156,10 +163,11 @@ cdef int append(int kind, int slot, uint64_t sequence, Raw* value, uint16_t* uni
     event = &events[(events_head + events_count) % events_capacity]
     event.kind, event.slot, event.sequence = kind, slot, sequence
     event.value, event.units, event.count = value, units, count
-    was_empty = events_count == 0
     events_count += 1
+    wake = not woken and (not more or events_count >= BATCH)
+    woken = woken or wake
     pthread_mutex_unlock(&events_lock)
-    if was_empty:
+    if wake:
         write(event_fd, &one, 8)
     return 0
 
@@ -177,12 +185,13 @@ cdef void on_callback(uint64_t id, Raw* value) noexcept nogil:
         pthread_mutex_lock(&box.lock)
         box.started = value
         box.thread = gettid()
+        be_batch()                      # what it does is work in bulk: it need not interrupt the loop to begin
         box.start_done = True
         pthread_cond_broadcast(&box.change)
         pthread_mutex_unlock(&box.lock)
         return
     slot = <int>(id >> 40)
-    append(E_VALUE, slot, id & SEQUENCE, value, NULL, 0)
+    append(E_VALUE, slot, id & SEQUENCE, value, NULL, 0, add(&boxes[slot].pending, -1) > 0)
 
 
 cdef void on_bell(int slot) noexcept nogil:
@@ -207,14 +216,14 @@ cdef void on_bell(int slot) noexcept nogil:
     box.said = NULL
     box.said_units = 0
     if op != OP_CALL:
-        append(op, slot, 0, NULL, said, n)
+        append(op, slot, 0, NULL, said, n, False)
         return
     pthread_mutex_lock(&box.lock)
     box.waiting = True
     box.answered = box.aborted
     box.status = 0
     pthread_mutex_unlock(&box.lock)
-    append(op, slot, 0, NULL, said, n)
+    append(op, slot, 0, NULL, said, n, False)
     pthread_mutex_lock(&box.lock)
     while not box.answered:
         pthread_cond_wait(&box.change, &box.lock)
@@ -326,8 +335,11 @@ def drain(dict isolates):
     cdef Event event
     cdef Isolate isolate
     cdef Raw* raw
-    global events_head, events_count
+    global events_head, events_count, woken
     read(event_fd, &counter, 8)
+    pthread_mutex_lock(&events_lock)
+    woken = False
+    pthread_mutex_unlock(&events_lock)
     while True:
         pthread_mutex_lock(&events_lock)
         if events_count == 0:
@@ -478,6 +490,7 @@ cdef class Isolate:
         if self.context == 0:
             raise ValueError("the context has ended")
         source = lib.alloc_string(self.context, PyBytes_AS_STRING(whole), PyBytes_GET_SIZE(whole), T_STRING)
+        add(&self.box.pending, 1)
         lib.evaluate(self.context, source, (<uint64_t>self.slot << 40) | (sequence & SEQUENCE))
         lib.free_value(self.context, source)
 
@@ -494,6 +507,7 @@ cdef class Isolate:
         if self.context == 0 or not 0 <= function < self.count or self.functions[function] == NULL:
             raise ValueError("no such function")
         text = lib.alloc_string(self.context, PyBytes_AS_STRING(this), PyBytes_GET_SIZE(this), T_STRING)
+        add(&self.box.pending, 1)
         task = lib.call_function(self.context, self.functions[function], text, self.no_arguments,
                                  (<uint64_t>self.slot << 40) | (sequence & SEQUENCE))
         lib.free_value(self.context, text)
