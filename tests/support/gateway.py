@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import re
@@ -23,12 +24,25 @@ T = TypeVar("T")
 SAMPLE = re.compile(r"^([a-zA-Z_:][\w:]*)(?:\{(.*)\})? ([^ ]+)$")
 
 
+# Below the ports that the kernel gives to outgoing connections, and another part of them for each process of the suite:
+# gateways share ports (SO_REUSEPORT), so two with the same one would answer each other's requests. Cluster nodes use a
+# second port, 10,000 above.
+FIRST_PORT, PORTS = 11000, 9000
+_COUNT = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+_PART = PORTS // _COUNT
+_next = itertools.count(os.getpid())
+
+
 def free_port(host: str = "127.0.0.1") -> int:
-    """A port that was free a moment ago."""
+    """A port that was free a moment ago, and that no other process of the suite is given."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
+    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    for _ in range(_PART):
+        port = FIRST_PORT + number * _PART + next(_next) % _PART
+        with socket.socket(family, socket.SOCK_STREAM) as probe, contextlib.suppress(OSError):
+            probe.bind((host, port))
+            return port
+    raise OSError(f"no port from {FIRST_PORT} to {FIRST_PORT + PORTS} is free")
 
 
 def wait_for(check: Callable[[], T], what: str, timeout: float = 15.0) -> T:
