@@ -527,6 +527,10 @@ cdef class QuotaWindow:
                 lim_store(&slot[W_STATE], _state(now, 0))
         self.table.unlock(slot)
 
+    def known(self):
+        """Whether this node counts for the quota."""
+        return self.table.slot(self._k0, self._k1, &self._hint) != NULL
+
     def unacked(self):
         """Requests that this node has let through and the store does not count yet."""
         cdef uint64_t* slot = self.table.slot(self._k0, self._k1, &self._hint)

@@ -63,7 +63,7 @@ class Services:
             shared=not socket_path,
             timeout=config.preforge.storage.command_timeout,
         )
-        self.keyspace.on_reset = self.quota.reset
+        self.keyspace.resetting = self.quota.resetting
         limiter = self.store
         if config.enable_rate_limiter_storage:
             limiter = open_store(StoreSettings.from_config(config, "rate_limiter_storage", socket_path))

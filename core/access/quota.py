@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -80,9 +81,25 @@ class QuotaKeeper:
         """Requests that this node has let through and the store does not count yet."""
         return self.window(quota_key, 1).unacked()
 
-    def reset(self, quota_key: str) -> None:
-        """The count was removed from the store."""
-        self.window(quota_key, 1).reset()
+    @asynccontextmanager
+    async def resetting(self, quota_key: str) -> AsyncIterator[None]:
+        """Forget what this node counts, while the count is removed from the store: nobody reports it meanwhile, because a
+        report that came to the store after the removal would begin the new count."""
+        window = self.window(quota_key, 1)
+        ticket: int | None = None
+        while window.known() and ticket is None:
+            begun = window.begin(clock_ms(), self._longest_ms)
+            if begun is None:
+                await asyncio.sleep(PATIENCE)
+            else:
+                ticket = begun[1]
+        try:
+            yield
+        except BaseException:
+            if ticket is not None:
+                window.land(ticket, 0, -1, 0, clock_ms())
+            raise
+        window.reset()
 
     # -- requests ------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,13 +31,13 @@ class Found:
 
 
 class KeySpace:
-    """Keys of one store. on_reset: told of each quota whose count was removed.
+    """Keys of one store. resetting: holds what this node counts for a quota while its count is removed from the store.
 
     All methods raise StoreAway when the store cannot be asked, and SessionError for a session that cannot be read.
     """
 
     def __init__(self, store: Store, config: Any, signer: Signer) -> None:
-        self.on_reset: Callable[[str], None] = lambda quota_key: None
+        self.resetting: Callable[[str], AbstractAsyncContextManager[None]] = lambda quota_key: nullcontext()
         self._store = store
         self._signer = signer
         self.configure(config)
@@ -95,7 +96,7 @@ class KeySpace:
     async def delete(self, name: str) -> bool:
         """Remove a session with its quota; False if there was none."""
         removed = await self._store.call("DEL", PREFIX + name)
-        await self._store.call("DEL", f"quota-{name}")
+        await self._remove_count(f"quota-{name}")
         await self._store.durable()
         await self._changed(name)
         return bool(removed)
@@ -112,8 +113,11 @@ class KeySpace:
         scopes = {right["allowance_scope"] for right in session["access_rights"].values()} | {""}
         for scope in sorted(scopes):
             key = f"quota-{scope}-{name}" if scope else f"quota-{name}"
-            await self._store.call("DEL", key)
-            self.on_reset(key)
+            await self._remove_count(key)
+
+    async def _remove_count(self, quota_key: str) -> None:
+        async with self.resetting(quota_key):
+            await self._store.call("DEL", quota_key)
 
     async def used(self, quota_key: str) -> int | None:
         """What a quota has counted, None if nothing."""
