@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 CONF   ?= tyk.conf.example
 TESTERS ?= 3
-SOURCES := $(wildcard accel/*.pyx accel/*.pxd accel/*.pxi accel/*.h jsvm_pool/*.pyx jsvm_pool/*.pxd jsvm_pool/*.pxi bench/*.pxd bench/*/*.pyx) setup.py pyproject.toml
+SOURCES := $(wildcard accel/*.pyx accel/*.pxd accel/*.pxi accel/*.h jsvm_pool/*.pyx jsvm_pool/*.pxd jsvm_pool/*.pxi coprocess/*/*.pyx coprocess/*/*.px[di] coprocess/*/*.proto bench/*.pxd bench/*/*.pyx) setup.py pyproject.toml
 
 .DEFAULT_GOAL := help
 .PHONY: help build run test lint bench-proxy bench-js soak exact faults docs clean
@@ -54,4 +54,4 @@ docs: build  ## regenerate the options reference and tyk.conf.example
 	$(BIN)/python -m core.config.render
 
 clean:  ## remove everything that make made
-	rm -rf $(VENV) build *.egg-info accel/*.so jsvm_pool/*.so bench/*/*.so
+	rm -rf $(VENV) build *.egg-info accel/*.so jsvm_pool/*.so coprocess/*/*.so coprocess/*/*_pb2*.py* bench/*/*.so
