@@ -40,12 +40,19 @@ cdef class Call:
         self.done = done
 
 
+cdef class Batch:
+    def __init__(self, list calls not None, int half):
+        self.calls = calls
+        self.half = half
+
+
 cdef class Lane:
     def __init__(self, int slot, Loaded program):
         self.slot = slot
         self.isolate = Isolate(slot)
         self.program = program
         self.calls = deque()
+        self.batches = []
         self.operations = {}
         self.programs = set()
         self.runners = {}

@@ -22,6 +22,18 @@ cdef class Contexts:
         """Give calls that wait to contexts."""
         raise NotImplementedError
 
+    cdef int _collect(self, Lane lane, Batch batch) except -1:
+        """Take the results of a batch that are there."""
+        raise NotImplementedError
+
+    cdef int _again(self, Lane lane, Call call) except -1:
+        """Give a call that a context did not begin to another one."""
+        raise NotImplementedError
+
+    cdef int _queue(self, Call call, bint first) except -1:
+        """Have a call wait for a context. first: before all others of its kind."""
+        raise NotImplementedError
+
     cdef int _finish(self, Call call, str kind, object text, str error) except -1:
         """Tell the owner of a call how it ended."""
         raise NotImplementedError
@@ -112,6 +124,8 @@ cdef class Contexts:
         if not self.closed:
             self.counts["replaced"] += 1
         lane.isolate.skip(lane.issued)
+        for batch in lane.batches:      # what has ended must not run again
+            self._collect(lane, <Batch>batch)
         for call in reversed(list(lane.calls)):
             self._again(lane, <Call>call)
         lane.calls.clear()
@@ -228,7 +242,7 @@ cdef class Contexts:
             elif loaded.number in lane.programs:
                 lane.programs.remove(loaded.number)
                 for key in [key for key in lane.runners if key[0] == loaded.number]:
-                    lane.isolate.forget(lane.runners.pop(key))
+                    del lane.runners[key]
                 self._operate(lane, F_DROP, str(loaded.number).encode(), ("drop", None))
 
     def _loads(self, Lane lane, Loaded loaded):

@@ -1,12 +1,13 @@
 """A worker's contexts, and the calls that wait for one or run in one.
 
 How a call goes. `Hook.call` puts it into the queue of its hook's lane class, and `Pool._dispatch` gives it to a `Lane`, which is
-one context. Calls of hooks that are known to be quick go to a lane several at a time, so that the thread of the context takes
-one after the other without the loop. Calls of slow hooks (they wait for the host, are asynchronous, or ran for long lately)
-get a lane for themselves. A quick call that turns out to be slow does not hold up those behind it: `Pool._tick` sees it, has the
-context skip them (they have not begun), and gives them to another lane.
+one context, in a `Batch`. Calls of hooks that are known to be quick share a batch: what comes in during one turn of the loop, or
+while a lane is busy with two batches, goes there together, and a context runs one call of it after the other without the loop.
+Calls of slow hooks (they wait for the host, are asynchronous, or ran for long lately) get a lane for themselves. A quick call
+that turns out to be slow does not hold up those behind it: `Pool._tick` sees it, takes the results of those before it,
+has the context skip those behind it (they have not begun), and gives them to another lane.
 
-Ownership. Pool -> lanes -> isolate, calls in flight. A Call is owned by the queue or lane that it is in; `done` is called
+Ownership. Pool -> lanes -> isolate, batches, calls in flight. A Call is owned by the queue or lane that it is in; `done` is called
 exactly once, from the loop. A lane whose script had to be ended is retired: its context ends on a thread of its own, and nothing
 that still comes from it is looked at.
 """
@@ -42,15 +43,21 @@ cdef class Call:
     cdef object done
     cdef double queued_at
     cdef double began_at                # 0 until it is known to run
-    cdef unsigned long task
+    cdef unsigned long task             # that runs its batch
     cdef unsigned int ticket            # number among the calls of its context
     cdef bint asked                     # the host for something
     cdef bint later                     # it returned a promise
     cdef bint finished
-    cdef bint moved                     # skipped by its lane, and given to another
     cdef object result                  # of a promise that was settled before the call had returned
     cdef readonly set tasks             # of the host that work for it
     cdef int retries
+
+cdef class Batch:
+    """Calls that a context was given at one time. What they have returned is in one half of the isolate's memory for results."""
+    cdef list calls                     # of Call; None where a call has been taken away before it began
+    cdef int half
+    cdef int taken                      # calls whose results have been taken
+    cdef int at                         # where the next result is
 
 cdef class Lane:
     cdef readonly int slot
@@ -59,10 +66,11 @@ cdef class Lane:
     cdef readonly bint ready, retired
     cdef bint gone                      # its thread has ended
     cdef object calls                   # deque of Call, in the order in which they run
-    cdef dict operations                # sequence -> (what, details)
+    cdef list batches                   # the one that runs, and the next
+    cdef dict operations                # sequence -> Batch or (what, details)
     cdef set programs                   # numbers of those that it has been given
-    cdef dict runners                   # Hook.key -> index of the function
-    cdef dict wanted                    # Hook.key -> calls that wait for that function
+    cdef dict runners                   # Hook.key -> number in the context
+    cdef dict wanted                    # Hook.key -> calls that wait for that number
     cdef unsigned int issued            # tickets
     cdef bint alone                     # one call has it for itself
     cdef bint used                      # since it was last asked whether it is idle
@@ -91,6 +99,9 @@ cdef class Contexts:
     cdef readonly int waiting           # calls
     cdef object waiters
     cdef int _dispatch(self) except -1
+    cdef int _again(self, Lane lane, Call call) except -1
+    cdef int _queue(self, Call call, bint first) except -1
+    cdef int _collect(self, Lane lane, Batch batch) except -1
     cdef int _finish(self, Call call, str kind, object text, str error) except -1
     cdef int _retire(self, Lane lane) except -1
     cdef Lane _first_lane(self)
@@ -103,8 +114,13 @@ cdef class Pool(HostCalls):
     cdef object quick                   # deque of Call
     cdef dict slow                      # api -> deque of Call
     cdef dict dedicated                 # Loaded -> deque of Call, of programs that keep their state
-    cdef int _give(self, Lane lane, Call call) except -1
-    cdef int _issue(self, Lane lane, Call call, int function) except -1
+    cdef bint flushing                  # _flush will be called
+    cdef int _fill(self, Lane lane, object queue, bint alone) except -1
+    cdef int _send(self, Lane lane, list calls) except -1
+    cdef int _ended_batch(self, Lane lane, Batch batch, int kind, object value) except -1
+    cdef int _last(self, Lane lane, Call call, int kind, object value) except -1
+    cdef int _done(self, Call call, bytes value) except -1
+    cdef int _take_out(self, Lane lane, Call call) except -1
     cdef Lane _free_lane(self)
     cdef bint _ended(self, object value) except -1
     cdef bint _begun(self, Lane lane, Call call) except -1

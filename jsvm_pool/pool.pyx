@@ -14,20 +14,22 @@ from jsvm_pool.traces import program_sources, readable, syntax_line
 from jsvm_pool.v8 cimport Isolate
 
 cdef enum:
-    DEPTH = 16              # calls that a context is given at one time
+    DEPTH = 16              # calls of a batch at most
+    BATCHES = 2             # that a context is given at one time: one runs, one is next
+    BATCH_BYTES = 65536     # of payloads, after which a batch takes no more
     F_TAKE = 0              # functions of the runtime, in the order of boot's result
     F_DROP = 1
     F_RUNNER = 2
     F_DELIVER = 3
     F_CONFIGURE = 4
+    F_BATCH = 5
     RESULT = 0              # kinds of events: v8.pyx
-    FUNCTION = 1
-    NOTHING = 2
-    ERROR = 3
-    LOG = 4
-    CALL = 5
-    ASYNC = 6
-    LATE = 7
+    NOTHING = 1
+    ERROR = 2
+    LOG = 3
+    CALL = 4
+    ASYNC = 5
+    LATE = 6
     T_EXCEPTION = 200
     T_MEMORY = 202
     T_TERMINATED = 204
@@ -88,8 +90,14 @@ cdef class Pool(HostCalls):
             self.loop.call_soon(self._refuse, call, "busy", "too many calls wait for a context: preforge.jsvm.max_queued")
         else:
             self._queue(call, False)
-            self._dispatch()
+            if not self.flushing:       # what else comes in during this turn of the loop goes with it
+                self.flushing = True
+                self.loop.call_soon(self._flush)
         return call
+
+    def _flush(self):
+        self.flushing = False
+        self._dispatch()
 
     def _refuse(self, Call call, str kind, str why):
         self._finish(call, kind, None, why)
@@ -99,7 +107,7 @@ cdef class Pool(HostCalls):
         queue = self.slow.get(hook.caller.api_id) if hook.slow else None
         return queue is not None and len(queue) >= max(1, self.settings.max_queued // 2)
 
-    def _queue(self, Call call, bint first):
+    cdef int _queue(self, Call call, bint first) except -1:
         cdef Hook hook = call.hook
         if hook.program.shared:
             queue = self.dedicated.setdefault(hook.loaded, deque())
@@ -114,6 +122,7 @@ cdef class Pool(HostCalls):
         self.waiting += 1
         if self.timer is None:
             self.timer = self.loop.call_later(TICK, self._tick)
+        return 0
 
     cdef int _dispatch(self) except -1:
         cdef Lane lane
@@ -124,18 +133,16 @@ cdef class Pool(HostCalls):
             lane = self._quick_lane()
             if lane is None:
                 break
-            self.waiting -= 1
-            self._give(lane, <Call>self.quick.popleft())
+            self._fill(lane, self.quick, False)
         if self.slow:
             self._dispatch_slow()
         for loaded in list(self.dedicated):
             queue = self.dedicated[loaded]
             while queue:
                 lane = self._own_lane(loaded)
-                if lane is None or not lane.ready or lane.alone or len(lane.calls) >= DEPTH:
+                if lane is None or not lane.ready or lane.alone or len(lane.batches) >= BATCHES:
                     break
-                self.waiting -= 1
-                self._give(lane, <Call>queue.popleft())
+                self._fill(lane, queue, False)
             if not queue:
                 del self.dedicated[loaded]
         return 0
@@ -149,9 +156,9 @@ cdef class Pool(HostCalls):
             if lane.program is not None or lane.alone:
                 continue
             if lane.lowered:
-                lowered = lane if lane.ready and len(lane.calls) < DEPTH else lowered
+                lowered = lane if lane.ready and len(lane.batches) < BATCHES else lowered
                 continue
-            if not lane.ready or len(lane.calls) >= DEPTH:
+            if not lane.ready or len(lane.batches) >= BATCHES:
                 open_ = True
                 continue
             return lane
@@ -175,9 +182,8 @@ cdef class Pool(HostCalls):
                 lane = self._free_lane()
                 if lane is None:
                     return
-                self.waiting -= 1
                 lane.alone = True
-                self._give(lane, <Call>queue.popleft())
+                self._fill(lane, queue, True)
                 alone += 1
                 running[api] = running.get(api, 0) + 1
             if not queue:
@@ -206,40 +212,61 @@ cdef class Pool(HostCalls):
                 return lane
         return self._start(loaded)
 
-    cdef int _give(self, Lane lane, Call call) except -1:
-        cdef Hook hook = call.hook
-        function = lane.runners.get(hook.key)
-        if function is not None:
-            return self._issue(lane, call, function)
-        wanted = lane.wanted.get(hook.key)
-        if wanted is not None:
-            wanted.append(call)
-            return 0
-        lane.wanted[hook.key] = [call]
-        self._make_runner(lane, hook)
-        return 0
+    cdef int _fill(self, Lane lane, object queue, bint alone) except -1:
+        """Give the first calls of a queue to a context. alone: the first one only."""
+        cdef list calls = []
+        cdef Call call
+        cdef Py_ssize_t size = 0
+        while queue and size < BATCH_BYTES and len(calls) < DEPTH:
+            call = <Call>queue.popleft()
+            self.waiting -= 1
+            if call.hook.key in lane.runners:
+                calls.append(call)
+                size += len(call.payload)
+            elif call.hook.key in lane.wanted:
+                lane.wanted[call.hook.key].append(call)
+            else:
+                lane.wanted[call.hook.key] = [call]
+                self._take(lane, call.hook)
+                self._operate(lane, F_RUNNER, json.dumps(call.hook.key).encode(), ("runner", call.hook))
+            if alone:
+                break
+        return self._send(lane, calls) if calls else 0
 
-    def _make_runner(self, Lane lane, Hook hook):
-        self._take(lane, hook)
-        self._operate(lane, F_RUNNER, json.dumps(hook.key).encode(), ("runner", hook))
-
-    cdef int _issue(self, Lane lane, Call call, int function) except -1:
+    cdef int _send(self, Lane lane, list calls) except -1:
+        """Have a context run calls whose runners it has. There is room for a batch."""
+        cdef Batch batch
+        cdef Call call
+        cdef int half = 1 - (<Batch>lane.batches[0]).half if lane.batches else 0
+        cdef list parts = [b"[%d,%d" % (half, <int>(lane.issued + 1))]
+        cdef unsigned long task
+        cdef double now = self.loop.time()
         self.sequence += 1
-        lane.issued += 1
-        call.ticket = lane.issued
-        call.moved = call.later = False
-        call.result = None
-        if call.hook.slow and lane.program is None:
-            lane.alone = True
-        call.began_at = 0
         if not lane.calls:
-            lane.progress_at = call.began_at = self.loop.time()
+            lane.progress_at = now
             lane.resident = 0
             lane.cpu_at = 0
         lane.used = True
-        lane.calls.append(call)
-        lane.operations[self.sequence] = call
-        call.task = lane.isolate.call(function, call.payload, self.sequence)
+        for call in calls:
+            lane.issued += 1
+            call.ticket = lane.issued
+            call.later = False
+            call.result = None
+            call.began_at = 0 if lane.calls else now
+            if call.hook.slow and lane.program is None:
+                lane.alone = True
+            lane.calls.append(call)
+            parts.append(b",[%d," % <int>lane.runners[call.hook.key])
+            parts.append(call.payload)
+            parts.append(b"]")
+        parts.append(b"]")
+        batch = Batch(calls, half)
+        lane.batches.append(batch)
+        lane.operations[self.sequence] = batch
+        lane.isolate.clear(half)
+        task = lane.isolate.call(F_BATCH, b"".join(parts), self.sequence)
+        for call in calls:
+            call.task = task
         return 0
 
     cdef int _finish(self, Call call, str kind, object text, str error) except -1:
@@ -300,8 +327,9 @@ cdef class Pool(HostCalls):
         lane.progress_at = self.loop.time()
         lane.resident = 0
         lane.cpu_at = 0
-        if isinstance(what, Call):
-            self._returned(lane, <Call>what, kind, value)
+        if isinstance(what, Batch):
+            lane.batches.remove(what)
+            self._ended_batch(lane, <Batch>what, kind, value)
             return
         if not lane.calls:
             lane.alone = False
@@ -340,50 +368,82 @@ cdef class Pool(HostCalls):
             self._parsed(*hook, syntax_line(value[1]) if kind == ERROR else 0)
         elif name == "runner":
             calls = lane.wanted.pop(hook.key, ())
-            if kind == FUNCTION:
-                lane.runners[hook.key] = value
-                for call in calls:
-                    self._issue(lane, <Call>call, value)
+            if kind == RESULT and value:
+                lane.runners[hook.key] = int(value)
+                if calls and len(lane.batches) < BATCHES:
+                    self._send(lane, calls[:DEPTH])
+                    calls = calls[DEPTH:]
+                for call in reversed(calls):
+                    self._queue(<Call>call, True)
             else:                       # the context does not have the program
                 lane.programs.discard(hook.loaded.number)
                 for call in reversed(calls):
                     self._again(lane, <Call>call)
 
-    def _returned(self, Lane lane, Call call, int kind, object value):
+    cdef int _collect(self, Lane lane, Batch batch) except -1:
+        """Take the results of a batch that are there."""
+        cdef Call call
+        cdef int done = lane.isolate.done(batch.half)
+        if done <= batch.taken:
+            return 0
+        lane.progress_at = self.loop.time()
+        lane.resident = 0
+        lane.cpu_at = 0
+        while batch.taken < done:
+            call = <Call>batch.calls[batch.taken]
+            batch.taken += 1
+            value = lane.isolate.result(batch.half, &batch.at)
+            if call is not None:
+                if call.began_at == 0:
+                    call.began_at = call.queued_at
+                self._take_out(lane, call)
+                self._done(call, value)
+        return 0
+
+    cdef int _ended_batch(self, Lane lane, Batch batch, int kind, object value) except -1:
+        cdef Call call
         cdef int first
+        self._collect(lane, batch)
+        if kind != NOTHING and batch.taken < len(batch.calls):
+            call = <Call>batch.calls[batch.taken]
+            batch.taken += 1
+            if call is not None:
+                self._last(lane, call, kind, value)
+        if lane.retired:
+            return 0
+        first = batch.taken
+        batch.taken = len(batch.calls)
+        for call in reversed(batch.calls[first:]):
+            if call is not None:
+                self._again(lane, call)
+        return 0
+
+    cdef int _last(self, Lane lane, Call call, int kind, object value) except -1:
+        """The call that ended its batch."""
         if call.began_at == 0:
             call.began_at = call.queued_at
-        if kind == NOTHING:
-            self._again(lane, call)
-            return
         if kind == ERROR:
             self._take_out(lane, call)
             memory = self._ended(value)
             if memory and call.retries == 0 and not call.asked and lane.issued > 1:
                 self._retire(lane)      # what it used up may be what others left: it gets a second chance
-                self._again(lane, call)
-                return
+                return self._again(lane, call)
             self._finish(call, "memory" if memory else "error", None,
                          "the script used too much memory: preforge.jsvm.memory_limit_mb" if memory else value[1] or "ended")
-            self._retire(lane)
-            return
-        first = value[0] if value else 0
-        if first == 2 and len(value) == 1:
+            return self._retire(lane)
+        if value == b"\x02":
             if call.result is not None:
                 self._take_out(lane, call)
-                self._done(call, call.result)
-                return
+                return self._done(call, call.result)
             call.later = True
             if lane.program is None:
                 call.hook.mark_slow()
-            self._skip_behind(lane)
-            return
-        if first == 3 and len(value) == 1:
+            return self._skip_behind(lane)
+        if value == b"\x03":
             self._again(lane, call)
-            self._retire(lane)
-            return
+            return self._retire(lane)
         self._take_out(lane, call)
-        self._done(call, value)
+        return self._done(call, value)
 
     def _settled(self, Lane lane, Call call, bytes value):
         """The promise of a call has a value; the call itself may not have returned yet."""
@@ -393,7 +453,7 @@ cdef class Pool(HostCalls):
         else:
             call.result = value
 
-    def _done(self, Call call, bytes value):
+    cdef int _done(self, Call call, bytes value) except -1:
         cdef int first = value[0] if value else 0
         if first == 1:
             message, stack = json.loads(value[1:])
@@ -405,8 +465,9 @@ cdef class Pool(HostCalls):
             self._finish(call, "ok", value[1:], "")
         else:
             self._finish(call, "ok", value, "")
+        return 0
 
-    def _take_out(self, Lane lane, Call call):
+    cdef int _take_out(self, Lane lane, Call call) except -1:
         if lane.calls and lane.calls[0] is call:
             lane.calls.popleft()
         elif call in lane.calls:
@@ -415,23 +476,27 @@ cdef class Pool(HostCalls):
             lane.alone = False
             for waiter in self.waiters[:]:
                 waiter()
+        return 0
 
-    def _again(self, Lane lane, Call call):
+    cdef int _again(self, Lane lane, Call call) except -1:
         """The context did not begin it: another one will."""
         self._take_out(lane, call)
         if call.finished:
-            return
+            return 0
         call.retries += 1
         self.counts["moved"] += 1
         if call.retries > MOST_RETRIES:
             self._finish(call, "busy", None, "no context could begin the call")
         else:
             self._queue(call, True)
+        return 0
 
     cdef int _skip_behind(self, Lane lane) except -1:
         """The call that runs keeps its context; those that have not begun go elsewhere."""
         cdef Call call
+        cdef Batch batch
         cdef list behind
+        cdef int i
         lane.alone = True
         if len(lane.calls) > 1 or lane.calls and not self._begun(lane, <Call>lane.calls[0]):
             lane.isolate.skip(lane.issued)
@@ -439,10 +504,10 @@ cdef class Pool(HostCalls):
             for one in reversed(behind):
                 call = <Call>one
                 lane.calls.remove(call)
-                for sequence, what in lane.operations.items():
-                    if what is call:
-                        lane.operations[sequence] = None
-                        break
+                for batch in lane.batches:
+                    for i in range(batch.taken, len(batch.calls)):
+                        if batch.calls[i] is call:
+                            batch.calls[i] = None
                 self.counts["moved"] += 1
                 self._queue(call, True)
         return 0
@@ -464,6 +529,9 @@ cdef class Pool(HostCalls):
         cdef bint busy = False
         self.timer = None
         self._drain()                   # what came before a call that takes long has not woken the loop
+        for lane in list(self.lanes.values()):
+            for batch in lane.batches[:]:
+                self._collect(lane, <Batch>batch)
         for lane in list(self.lanes.values()):
             if not lane.ready or lane.retired:
                 busy = busy or not lane.retired

@@ -10,6 +10,8 @@ the context, because the isolate's thread looks at it until `mr_free_context` ha
 
 Mailbox. A SharedArrayBuffer that both sides see (Box.mail): eight words, then UTF-16 code units; runtime/host.js is the other
 side. The isolate writes while it runs; the loop writes the answer only while the isolate waits in the bell (Box.waiting).
+Behind the units are two halves for results, each of one batch of calls: the isolate adds to it and then counts it in W_DONE,
+which the loop sets to 0 before it sends the batch, after it has taken all of the one that had the half before.
 """
 
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint64_t
@@ -49,7 +51,7 @@ cdef class Isolate:
     cdef uint64_t context
     cdef Box* box
     cdef Raw* no_arguments
-    cdef Raw** functions        # that are kept: those of the runtime, then runners
+    cdef Raw** functions        # of the runtime
     cdef int count
     cdef int capacity
     cdef readonly int slot
@@ -57,3 +59,6 @@ cdef class Isolate:
     cdef Raw* wait_for(self) except NULL
     cdef Raw* evaluate(self, bytes code) except NULL
     cdef int keep(self, Raw* value) except -1
+    cdef int clear(self, int half) noexcept
+    cdef int done(self, int half) noexcept
+    cdef bytes result(self, int half, int* at)

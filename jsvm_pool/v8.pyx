@@ -79,8 +79,12 @@ cdef enum:
     W_SKIP = 3
     W_MORE = 4
     W_STATUS = 6
+    W_DONE = 8
     MAIL_HEAD = 64
-    MAIL_BYTES = 64 + 2 * 32768
+    MAIL_UNITS = 32768
+    HALF_BYTES = 32768
+    RESULTS = 64 + 2 * 32768
+    MAIL_BYTES = 64 + 2 * 32768 + 2 * 32768
     OP_LOG = 1
     OP_CALL = 2
     OP_ASYNC = 3
@@ -101,7 +105,7 @@ cdef enum:
     START_SECONDS = 20
     NICE = 15                   # of threads whose scripts run for long: a thirtieth of the time of others
 
-RESULT, FUNCTION, NOTHING, ERROR, LOG, CALL, ASYNC, LATE = range(8)
+RESULT, NOTHING, ERROR, LOG, CALL, ASYNC, LATE = range(7)
 
 cdef struct Event:
     int kind
@@ -327,7 +331,7 @@ cdef str text_of(uint16_t* units, size_t n):
 def drain(dict isolates):
     """Take what has arrived. isolates: slot -> Isolate, those that are in use; what comes from others is freed.
 
-    Returns a list of (slot, kind, sequence, value). RESULT: bytes; FUNCTION: index for `Isolate.call`; NOTHING: None; ERROR:
+    Returns a list of (slot, kind, sequence, value). RESULT: bytes; NOTHING: None; ERROR:
     (type, text); LOG, CALL, ASYNC, LATE: text of the message, where a byte that is not UTF-8 is a lone surrogate.
     """
     cdef uint64_t counter
@@ -360,9 +364,6 @@ def drain(dict isolates):
             continue                    # the context's end frees its values
         if raw.type == T_STRING:
             found.append((event.slot, RESULT, event.sequence, PyBytes_FromStringAndSize(<char*>raw.ptr, <Py_ssize_t>raw.len)))
-        elif raw.type == T_FUNCTION:
-            found.append((event.slot, FUNCTION, event.sequence, isolate.keep(raw)))
-            continue
         elif raw.type >= T_EXCEPTION:
             text = (<char*>raw.ptr)[:raw.len].decode("utf-8", "replace") if raw.ptr != NULL else ""
             found.append((event.slot, ERROR, event.sequence, (raw.type, text)))
@@ -397,7 +398,7 @@ cdef class Isolate:
     def start(self, bytes runtime not None, bytes settings not None, size_t memory):
         """Make the context and run the runtime in it; blocks. memory: bytes of heap after which a script is ended.
 
-        Raises EngineError. Keeps the functions that the runtime's boot returns, under the indices 0 to 4.
+        Raises EngineError. Keeps the functions that the runtime's boot returns, under the indices 0 to 5.
         """
         cdef Raw* mailbox
         cdef Raw* boot
@@ -418,7 +419,7 @@ cdef class Isolate:
         if mailbox.type != T_SHARED_BUFFER:
             raise EngineError("the mailbox is not a shared buffer")
         self.box.mail = <int32_t*>mailbox.ptr
-        self.box.units = (MAIL_BYTES - MAIL_HEAD) // 2
+        self.box.units = MAIL_UNITS
         boot = self.evaluate(runtime)
         self.no_arguments = self.evaluate(b"[]")
         arguments = self.evaluate(b"[]")
@@ -432,7 +433,7 @@ cdef class Isolate:
             lib.free_value(context, key)
             lib.call_function(context, boot, self.no_arguments, arguments, START | <uint64_t>self.slot)
         functions = self.wait_for()
-        for i in range(5):
+        for i in range(6):
             key = lib.alloc_int(context, i, 3)
             with nogil:
                 part = lib.get_item(context, functions, key)
@@ -494,12 +495,6 @@ cdef class Isolate:
         lib.evaluate(self.context, source, (<uint64_t>self.slot << 40) | (sequence & SEQUENCE))
         lib.free_value(self.context, source)
 
-    def forget(self, int function):
-        """Give a kept function back; its index must not be used again."""
-        if self.context and 0 <= function < self.count and self.functions[function] != NULL:
-            lib.free_value(self.context, self.functions[function])
-            self.functions[function] = NULL
-
     def call(self, int function, bytes this not None, uint64_t sequence):
         """Call a kept function with a text as `this`. The result comes out of `drain` with the sequence. Returns the task."""
         cdef Raw* text
@@ -544,6 +539,33 @@ cdef class Isolate:
             self.box.answered = True
             pthread_cond_broadcast(&self.box.change)
         pthread_mutex_unlock(&self.box.lock)
+
+    cdef int clear(self, int half) noexcept:
+        """Begin a half anew, for a batch that is sent next."""
+        self.box.mail[W_DONE + half] = 0
+        full_barrier()
+        return 0
+
+    cdef int done(self, int half) noexcept:
+        """How many calls of the batch that has this half have left their results there."""
+        cdef int count = (<volatile_int*>&self.box.mail[W_DONE + half])[0]
+        full_barrier()
+        return count
+
+    cdef bytes result(self, int half, int* at):
+        """The result of a call of a batch: UTF-8. at: where it is in the half; moved on to the next one. Raises ValueError."""
+        cdef unsigned char* place = (<unsigned char*>self.box.mail) + RESULTS + half * HALF_BYTES + at[0]
+        cdef int32_t* head = <int32_t*>place
+        cdef int64_t n = head[0]
+        cdef bint is_wide = head[1] & 1
+        cdef int64_t size = 2 * n if is_wide else n
+        cdef int order = -1
+        if n < 0 or at[0] + 8 + size > HALF_BYTES:
+            raise ValueError("no result is where one should be")
+        at[0] += <int>(8 + size + 3) & ~3
+        if not is_wide:
+            return PyBytes_FromStringAndSize(<const char*>place + 8, n)
+        return PyUnicode_DecodeUTF16(<const char*>place + 8, size, "replace", &order).encode()
 
     @property
     def started(self):

@@ -1,9 +1,10 @@
 // Calls to the host. Text crosses in the mailbox, memory that both sides see: UTF-16 code units behind a few words.
-const W_OP = 0, W_UNITS = 1, W_STARTED = 2, W_SKIP = 3, W_MORE = 4, W_STATUS = 6;
+const W_OP = 0, W_UNITS = 1, W_STARTED = 2, W_SKIP = 3, W_MORE = 4, W_STATUS = 6, W_DONE = 8;
 const OP_LOG = 1, OP_CALL = 2, OP_ASYNC = 3, OP_RESULT = 4, OP_NEXT = 5;
 const S_UNDEFINED = 0, S_TEXT = 1, S_THROW = 2;
-const MAIL_HEAD = 64;
-let words = null, units = null, bell = null;
+// Behind it are the results of calls, in two halves for two batches: text of ASCII or UTF-16, each behind its length and kind.
+const MAIL_HEAD = 64, MAIL_UNITS = 32768, HALF_BYTES = 32768, RECORD_HEAD = 8;
+let words = null, units = null, bell = null, octets = null, wide = null, heads = null;
 let logLimit = 65536, logged = 0, quiet = false;
 const LOG_MESSAGE = 64;     // that a message counts for besides its length
 const MOST_MESSAGE = 1 << 24, MOST_FETCHES = 256;

@@ -8,6 +8,7 @@ const text = String, fromCharCode = String.fromCharCode, BuiltIn = Function, Fai
 const WrongRange = RangeError, WrongSyntax = SyntaxError, SymbolType = Symbol, ProxyType = Proxy, ErrorType = Error;
 const promiseThen = Promise.prototype.then, promiseResolve = Promise.resolve, PromiseType = Promise;
 const charCodeAt = String.prototype.charCodeAt, slice = String.prototype.slice, indexOf = String.prototype.indexOf;
+const codeAt = BuiltIn.prototype.call.bind(charCodeAt);      // without the array that apply needs
 const lastIndexOf = String.prototype.lastIndexOf;
 const regexpExec = RegExp.prototype.exec, setHas = WeakSet.prototype.has;
 const bytesFromBase64 = Uint8Array.fromBase64, bytesToBase64 = Uint8Array.prototype.toBase64;

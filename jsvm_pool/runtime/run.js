@@ -1,5 +1,7 @@
 // Programs: all scripts of one API as one function, which every call runs anew (tyk-jsvm 4).
-const programs = [];
+const programs = [], runners = [undefined];
+setPrototypeOf(programs, null);
+setPrototypeOf(runners, null);
 // What a result begins with that is not what the script returned, and the mark of one that was returned and begins like that.
 const FAILED = '\u0001', PENDING = '\u0002', TAINTED = '\u0003', TOO_LONG = '\u0004', PLAIN = '\u0005';
 const PLAIN_CODE = 5;
@@ -227,7 +229,9 @@ function take() {
 
 /** Forget a program: this is its number. */
 function drop() {
+  const program = programs[+this];
   delete programs[+this];
+  for (let i = 1; i < runners.length; i++) if (runners[i] !== undefined && runners[i].program === program) runners[i] = undefined;
   return '';
 }
 
@@ -344,43 +348,82 @@ const modes = {
 };
 freeze(modes);
 
-/** A function that runs one entry of a program: its this is the payload. The host keeps it and calls it. */
+/** Take note of what a call may name: this is [program, entry, mode] as JSON. Returns its number, '' without the program. */
 function runner() {
-  const spec = jsonParse(this), id = spec[0], entry = spec[1], mode = modes[spec[2]];
-  if (programs[id] === undefined) return '';
-  return function () {
-    const n = ticket = (ticket + 1) | 0;
-    store(words, W_STARTED, n);
-    if (((load(words, W_SKIP) - n) | 0) >= 0) return undefined;
-    const program = programs[id];
-    if (program === undefined) return undefined;
-    const shared = program.spec.shared;
-    if (current !== 0) return undefined;        // an asynchronous call has the context for itself
-    if (!shared && !restored()) return TAINTED;
-    current = n === 0 ? 1 : n;
-    logged = 0;
-    silent = false;
-    underscore = null;
-    if (pendingFetches.size) apply(mapClear, pendingFetches, []);
-    try {
-      let handlers = program.shared;
-      if (handlers === null) {
-        quiet = true;
-        try {
-          handlers = start(program, ignore, ignore);
-        } finally {
-          quiet = false;
-        }
-        if (shared) program.shared = handlers;
+  const spec = jsonParse(this), program = programs[spec[0]];
+  if (program === undefined) return '';
+  let number = 1;
+  while (number < runners.length && runners[number] !== undefined) number++;
+  runners[number] = {program, entry: spec[1], mode: modes[spec[2]]};
+  return '' + number;
+}
+
+/** Run one call. Returns the text of its result, PENDING or TAINTED. */
+function run(runner, payload) {
+  const program = runner.program, shared = program.spec.shared;
+  if (!shared && !restored()) return TAINTED;
+  current = ticket === 0 ? 1 : ticket;
+  logged = 0;
+  silent = false;
+  underscore = null;
+  if (pendingFetches.size) apply(mapClear, pendingFetches, []);
+  try {
+    let handlers = program.shared;
+    if (handlers === null) {
+      quiet = true;
+      try {
+        handlers = start(program, ignore, ignore);
+      } finally {
+        quiet = false;
       }
-      const a = jsonParse(this);
-      if (a.session === 0) a.session = emptySession();
-      return mode(handlers(entry), a);
-    } catch (error) {
-      current = 0;
-      return describe(error);
+      if (shared) program.shared = handlers;
     }
-  };
+    if (payload.session === 0) payload.session = emptySession();
+    return runner.mode(handlers(runner.entry), payload);
+  } catch (error) {
+    current = 0;
+    return describe(error);
+  }
+}
+
+/** Put a result behind the others of its batch. Returns where the next one goes, 0 if there is no room. */
+function record(out, at, end) {
+  const n = out.length, start = at + RECORD_HEAD;
+  if (start + n > end) return 0;
+  let bits = 0;
+  for (let i = 0; i < n; i++) {
+    const c = codeAt(out, i);
+    bits |= c;
+    octets[start + i] = c;
+  }
+  if (bits > 127) {
+    if (start + 2 * n > end) return 0;
+    for (let i = 0, k = start >> 1; i < n; i++) wide[k + i] = codeAt(out, i);
+  }
+  heads[at >> 2] = n;
+  heads[(at >> 2) + 1] = bits > 127 ? 1 : 0;
+  return start + (bits > 127 ? 2 * n : n) + 3 & -4;
+}
+
+/** Run several calls, one after the other: this is [half, ticket of the first, [runner, payload], ...] as JSON. What they
+ *  return goes into their half of the memory for results, where the host finds it also before the last one is done.
+ *  The batch ends before its last call where one has a result that is not put there, which is then what this returns; where
+ *  one has the context for itself; and where the host has them skipped. */
+function batch() {
+  const calls = jsonParse(this), half = calls[0], first = calls[1], end = (half + 1) * HALF_BYTES;
+  let at = half * HALF_BYTES;
+  for (let i = 2; i < calls.length; i++) {
+    const n = first + i - 2 | 0, runner = runners[calls[i][0]];
+    if ((load(words, W_SKIP) - n | 0) >= 0 || current !== 0 || runner === undefined) return undefined;
+    ticket = n;
+    store(words, W_STARTED, n);
+    const out = run(runner, calls[i][1]);
+    if (out === PENDING || out === TAINTED) return out;
+    at = record(out, at, end);
+    if (at === 0) return out;
+    store(words, W_DONE + half, i - 1);
+  }
+  return undefined;
 }
 
 /** Settings: this is their JSON. */
@@ -395,11 +438,15 @@ function configure() {
 /** Begin: what the host gives are the mailbox and the bell. */
 function boot(mailbox, ring, settings) {
   words = new Words(mailbox, 0, MAIL_HEAD / 4);
-  units = new Units(mailbox, MAIL_HEAD);
+  units = new Units(mailbox, MAIL_HEAD, MAIL_UNITS);
+  const results = MAIL_HEAD + 2 * MAIL_UNITS;
+  octets = new Bytes(mailbox, results);
+  wide = new Units(mailbox, results);
+  heads = new Words(mailbox, results);
   bell = ring;
   settings = jsonParse(settings);
   underscoreText = settings.underscore;
   apply(configure, jsonStringify(settings), []);
   guard(coreObjects);
-  return [take, drop, runner, deliver, configure];
+  return [take, drop, runner, deliver, configure, batch];
 }
