@@ -31,6 +31,8 @@ cdef class Exchange:
         self.key_api = None
         self.grant = None
         self.capture = None
+        self.copy = None
+        self.cached = False
         self.limit_max = self.limit_left = self.limit_reset = 0
         self.limits_known = self.ignored = self.untracked = False
         self.version_end = self.hops = 0
@@ -376,8 +378,8 @@ cdef class Exchange:
             headers.append((b"X-Generator", self.gw.generator))
         return self.send(status, headers, body)
 
-    cdef int send(self, int status, list headers, bytes body) except -1:
-        """Answer without an upstream. Raises ValueError for header bytes that are not allowed."""
+    cdef int send(self, int status, list headers, bytes body, Py_ssize_t length=-1) except -1:
+        """Answer without an upstream. length: see `answer`. Raises ValueError for header bytes that are not allowed."""
         cdef Gateway gw = self.gw
         cdef HeaderBlock head = HeaderBlock()
         cdef bytes name, value
@@ -387,12 +389,14 @@ cdef class Exchange:
             head.put(name, value)
         if self.up is not None:
             self.up.abort()
+        if self.copy is not None:
+            drop_copy(self)
         self.res = head
         self.status = head.status = status
         self.stage = X_ANSWERED
         if not self.body_done:
             self.close = True
-        write_answer(self, PyBytes_GET_SIZE(body))
+        write_answer(self, length if length >= 0 and self.head_only else PyBytes_GET_SIZE(body))
         if self.plan is not None and self.plan.recording is not None:
             capture_answer(self, body)
         if not self.head_only and status != 204 and status != 304:
@@ -558,9 +562,25 @@ cdef class Exchange:
         """Send the request with another method when all steps have run."""
         later_of(self).method = method
 
-    def answer(self, int status, object headers=(), bytes body=b""):
-        """Answer the request. headers: (name, value) bytes pairs. Raises ValueError for bytes that are not allowed."""
-        self.send(status, list(headers), body)
+    def answer(self, int status, object headers=(), bytes body=b"", *, Py_ssize_t length=-1):
+        """Answer the request. headers: (name, value) bytes pairs; length: of the body that GET would have got, for answers
+        to HEAD whose body is not at hand. Raises ValueError for bytes that are not allowed."""
+        self.send(status, list(headers), body, length)
+
+    def copy_response(self, CopyBounds bounds not None, object began not None, object ended not None):
+        """Ask for a copy of what the client is sent as the response of an upstream, or of `respond`.
+
+        began(exchange) -> bool: the head is final, in `status_code` and `res`; whether the body is wanted.
+        ended(exchange, body): the client's response is whole; body: None for one that is over the bounds. Neither is
+        called for other answers and for responses that break off, and neither can change or hold up the response.
+        """
+        cdef Copy copy = Copy()
+        copy.bounds = bounds
+        copy.began = began
+        copy.ended = ended
+        if self.copy is not None:
+            drop_copy(self)
+        self.copy = copy
 
     def respond(self, int status, object headers, bytes body not None):
         """Answer the request through the response steps of its plan, as an upstream would have answered.

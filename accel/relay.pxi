@@ -48,6 +48,8 @@ cdef int body_out(Exchange x, bytes data, const char* p, Py_ssize_t n) except -1
     x.bytes_out += n
     if x.capture is not None:
         x.capture.add_response(p, n)
+    if x.copy is not None:
+        copy_piece(x, p, n)
     if x.out == OUT_CHUNKED:
         out.chunk_size(n)
     if n <= SMALL:
@@ -126,4 +128,6 @@ cdef int response_end(Exchange x, bytearray trailer) except -1:
                     out.add(name + b": " + value + b"\r\n")
         out.put("\r\n", 2)
     x.flush()
+    if x.copy is not None:
+        end_copy(x, True)
     return x.finish()

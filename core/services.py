@@ -22,6 +22,7 @@ from core.access.nodes import Nodes
 from core.access.quota import QuotaKeeper
 from core.access.rates import RateKeeper, RateSettings
 from core.analytics.service import Analytics
+from core.cache.service import ResponseCache
 from core.errors.messages import overrides_of, with_overrides
 from core.events.event import Event
 from core.events.hub import ApiEvents, EventHub
@@ -72,7 +73,9 @@ class Services:
         self.policies = Policies()
         records = open_store(StoreSettings.from_config(config, "analytics_storage", socket_path))
         self.analytics = Analytics(config, records, self.keyspace, shared)
-        self._own = list(dict.fromkeys((self.store, limiter)))
+        # Large answers on a connection of their own, so that keys do not wait behind them.
+        self.responses = ResponseCache(open_store(StoreSettings.from_config(config, "cache_storage", socket_path)), config)
+        self._own = list(dict.fromkeys((self.store, limiter, self.responses.store)))
         self._stores = [*self._own, records]
         self.breaker_trips = 0
         self.named_hosts_dropped = 0
@@ -112,6 +115,7 @@ class Services:
         self.path_memo.configure(config.preforge.limits.max_path_results)
         self.sessions.configure(config, policies)
         self.rates.settings = RateSettings.from_config(config)
+        self.responses.configure(config)
         self.nodes.configure(config)
         findings += self.analytics.configure(config)
         return findings
@@ -153,6 +157,7 @@ class Services:
             shm.G_PATH_RESULTS_CLEARED: self.path_memo.cleared,
             shm.G_BREAKER_TRIPS: self.breaker_trips,
             shm.G_NAMED_HOSTS_DROPPED: self.named_hosts_dropped,
+            **self.responses.counters(),
             **self.scripts.counters(),
         }
 

@@ -13,7 +13,8 @@ BATCH = 500
 async def clear(context: AdminContext, request: Request) -> Reply:
     """DELETE /tyk/cache/{api}: forget what is cached for an API, loaded or not."""
     pattern = PREFIX + literal(request.params["api"]) + "*"
-    found = await context.store.scan(pattern)
+    store = context.responses or context.store
+    found = await store.scan(pattern)
     for start in range(0, len(found), BATCH):
-        await context.store.pipeline([("DEL", key) for key in found[start : start + BATCH]])
+        await store.pipeline([("DEL", key) for key in found[start : start + BATCH]])
     return done("cache invalidated")
