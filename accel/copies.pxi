@@ -10,6 +10,17 @@ cdef class CopyBounds:
         self.together = together
 
 
+cdef int want_copy(Exchange x, CopyBounds bounds, object began, object ended) except -1:
+    """Exchange.copy_response."""
+    if x.copy is not None:
+        drop_copy(x)
+    x.copy = Copy()
+    x.copy.bounds = bounds
+    x.copy.began = began
+    x.copy.ended = ended
+    return 0
+
+
 cdef int copy_head(Exchange x) except -1:
     """The response head is on its way: ask whether its body is wanted. What fails here does not concern the client."""
     cdef Copy copy = x.copy

@@ -284,35 +284,6 @@ cdef class Exchange:
         self.flag = (b"UCF", b"DNS", b"URT", b"URR", b"UPE", b"NHU", b"TLE")[kind]
         return self.fail_now(500, PROBLEM)
 
-    cdef int switching(self, HeaderBlock head, bytes rest) except -1:
-        """101: become a tunnel if this is the switch that the client asked for (RFC 9110 section 7.8)."""
-        cdef Gateway gw = self.gw
-        cdef Buffer out = gw.out
-        cdef int i = head.find(F_UPGRADE)
-        cdef bytes early
-        if not (self.upgrade and head.connection & CONN_UPGRADE and i >= 0 and head.fields[i].value_len == 9
-                and strncasecmp(head.at(head.fields[i].value), b"websocket", 9) == 0):
-            return self.up._broken(E_INVALID)
-        if self.breaker is not None:
-            tell_breaker(self, True, True)
-        self.status = 101
-        self.stage = X_TUNNEL
-        self.up.deadline = 0
-        self.upstream_us = now_us() - self.sent_us
-        gw.g[G_TUNNELS] += 1
-        out.put("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n", 75)
-        put_fields(out, head, OWN_RESPONSE)
-        out.put("\r\n", 2)
-        out.add(rest)
-        self.flush()
-        self.client.state = C_TUNNEL
-        self.client.deadline = 0
-        early = self.client.pending
-        self.client.pending = None
-        if early:
-            self.up.transport.write(early)
-        return self.client.resume()
-
     cdef int response_head(self, HeaderBlock head) except -1:
         cdef Gateway gw = self.gw
         cdef Step step
@@ -574,13 +545,7 @@ cdef class Exchange:
         ended(exchange, body): the client's response is whole; body: None for one that is over the bounds. Neither is
         called for other answers and for responses that break off, and neither can change or hold up the response.
         """
-        cdef Copy copy = Copy()
-        copy.bounds = bounds
-        copy.began = began
-        copy.ended = ended
-        if self.copy is not None:
-            drop_copy(self)
-        self.copy = copy
+        want_copy(self, bounds, began, ended)
 
     def respond(self, int status, object headers, bytes body not None):
         """Answer the request through the response steps of its plan, as an upstream would have answered.

@@ -337,7 +337,6 @@ cdef class Exchange:
     cdef int request_data(self, bytes data, Py_ssize_t pos, Py_ssize_t n) except -1
     cdef int request_end(self, bytearray trailer) except -1
     cdef int upstream_failed(self, int kind, object error) except -1
-    cdef int switching(self, HeaderBlock head, bytes rest) except -1
     cdef int response_head(self, HeaderBlock head) except -1
     cdef int flush(self) except -1
     cdef int fail_now(self, int status, str message) except -1
