@@ -16,11 +16,13 @@ CREDENTIALS = (b"authorization", b"cookie")
 class KeyMaker:
     """Names for the answers of one API."""
 
-    def __init__(self, api_id: str, headers: tuple[str, ...], versioned: bool) -> None:
-        """headers: names of request headers that count; versioned: the API has versions, which answer differently."""
+    def __init__(self, api_id: str, headers: tuple[str, ...], *, versioned: bool = False, hosts: bool = False) -> None:
+        """headers: names of request headers that count; versioned: the API has versions, which answer differently; hosts:
+        the upstream sees the Host of the request."""
         self._start = PREFIX + api_id.encode() * 2
         self._headers = tuple(name.encode() for name in headers)
         self._versioned = versioned
+        self._hosts = hosts
         self.named = frozenset(name.lower().encode() for name in headers)
 
     def make(self, x: Exchange, body: bytes | None) -> bytes | None:
@@ -42,6 +44,8 @@ class KeyMaker:
     def _apart(self, x: Exchange) -> bytes:
         """What Tyk leaves out, as a digest; b"" where a request has nothing of it, so that its name is the one of Tyk."""
         parts = [b"version", x.version] if self._versioned else []
+        if self._hosts:
+            parts += [b"host", x.header(b"Host") or b""]
         if x.key is None and any(x.header(name) is not None for name in CREDENTIALS if name not in self.named):
             for name, value in x.req.items():
                 if name.lower() in CREDENTIALS and name.lower() not in self.named:

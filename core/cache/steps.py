@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from accel.capture import CaptureSearch
 from accel.endpoints import EndpointMatcher
-from accel.http1 import Exchange, PathStep, Plan, Step, WaitStep
+from accel.http1 import Exchange, PathStep, Step, WaitStep
 from accel.shm import Region
 from accel.sniff import detect
 from core.apidef.caching import SAFE_METHODS, CacheEntry, CacheSpec
@@ -76,7 +76,8 @@ class CacheSteps:
                 if row > 0:         # else the table of rows is full
                     region.count(row, outcome, 0)
 
-            keys = KeyMaker(spec.api_id, options.headers, not spec.not_versioned)
+            hosts = spec.preserve_host_header
+            keys = KeyMaker(spec.api_id, options.headers, versioned=not spec.not_versioned, hosts=hosts)
             cache = ApiCache(service, spec.api_id, options, keys, count, self._rates_in_headers)
             known = self._caches[id(spec)] = spec, cache
         return known[1]
@@ -149,7 +150,7 @@ class ApiCache:
         if name is None:
             return False
         serial = x.serial_number
-        wanted = Wanted(self, x.plan, name, timeout, codes)
+        wanted = Wanted(self, x, name, timeout, codes)
 
         def found(reply: bytes | StoreError) -> None:
             if x.waits(serial):
@@ -207,12 +208,14 @@ class ApiCache:
 class Wanted:
     """What becomes of the answer to one request that was not in the cache."""
 
-    __slots__ = ("_cache", "_codes", "_fields", "_plan", "_seconds", "_status", "_timeout", "name")
+    __slots__ = ("_cache", "_codes", "_fields", "_head", "_plan", "_seconds", "_status", "_timeout", "name")
 
-    def __init__(self, cache: ApiCache, plan: Plan, name: bytes, timeout: int, codes: frozenset[int]) -> None:
-        """plan: whose answer it is to be; name: under which it is kept, for `timeout` seconds; codes: empty for all."""
+    def __init__(self, cache: ApiCache, x: Exchange, name: bytes, timeout: int, codes: frozenset[int]) -> None:
+        """x: as it is asked for, before it gets another plan or method; name: under which its answer is kept, for `timeout`
+        seconds; codes: empty for all."""
         self._cache = cache
-        self._plan = plan
+        self._plan = x.plan
+        self._head = x.method == b"HEAD"
         self.name = name
         self._timeout = timeout
         self._codes = codes
@@ -232,7 +235,7 @@ class Wanted:
         if mark:
             kept.append((VARIANT, mark))
         self._status, self._fields = status, kept
-        return x.method != b"HEAD" or status in NO_BODY or x.res.get(b"Content-Length") is not None
+        return not self._head or status in NO_BODY or x.res.get(b"Content-Length") is not None
 
     def _chosen(self, x: Exchange, status: int) -> bool:
         """Whether the answer is to be kept, and how long (tyk-core 2.7)."""
@@ -254,7 +257,7 @@ class Wanted:
             cache.count(Outcome.TOO_LARGE)
             return
         length = len(body)
-        if x.method == b"HEAD":
+        if self._head:
             length = int(x.res.get(b"Content-Length") or -1)
         answer = Answer(self._status, self._fields, body, length)
         value = encode(answer, int(time.time()) + self._seconds)

@@ -14,6 +14,7 @@ from tests.support.keys import ORG, call, keyed, session
 from tests.support.site import Site, manage
 from tests.support.upstream import Connection, Seen, head, reply
 from tests.support.valkey import valkey
+from tests.support.wire import get
 
 FAILED = 'preforge_api_cache_total{api_id="a",outcome="failed"}'
 TOO_LARGE = 'preforge_api_cache_total{api_id="a",outcome="too_large"}'
@@ -113,8 +114,9 @@ def test_concurrent_misses_all_get_their_answer(gateway: Gateway, shared_site: S
 
 
 def test_a_client_that_leaves_while_the_store_is_asked_harms_nobody(gateway: Gateway, shared_site: Site) -> None:
-    assert shared_site.store.ask("CLIENT", "PAUSE", 300, "ALL") == b"OK"
     with gateway.connect() as client:
+        assert client.send(get("/a/came")).read().status == 200
+        assert shared_site.store.ask("CLIENT", "PAUSE", 300, "ALL") == b"OK"
         client.send(b"GET /a/left HTTP/1.1\r\nHost: a\r\n\r\n")
         client.reset()
     wait_for(lambda: gateway.fetch("/a/stays").status == 200, "an answer after the pause")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 
 import mmh3
 import pytest
@@ -107,6 +108,34 @@ def test_no_request_gets_the_answer_to_another(gateway: Gateway, first: tuple[st
     assert hit(again)
     wanted = {line.partition(": ")[2].encode() for line in first[1:]}
     assert all(value in again.body for value in wanted)
+
+
+def test_names_have_the_request_as_it_came_and_not_as_it_goes_on(shared_site: Site) -> None:
+    extended = {
+        "url_rewrites": [{"path": "/old", "method": "GET", "match_pattern": "/old", "rewrite_to": "/new"}],
+        "method_transforms": [
+            {"path": "/old", "method": "GET", "to_method": "POST"},
+            {"path": "/head", "method": "HEAD", "to_method": "GET"},
+        ],
+    }
+    version = {"use_extended_paths": True, "extended_paths": extended}
+    gateway = shared_site.gateway(caching("moved", shared_site.upstream.url, version=version))
+    assert [hit(gateway.fetch("/moved/old")) for _ in range(2)] == [False, True]
+    assert json.loads(gateway.fetch("/moved/old").body)["target"] == "/new"
+    assert kept(shared_site.store, "moved") == [name("moved", ME, "GET-/moved/old")]
+    answers = [gateway.fetch("/moved/head", method="HEAD") for _ in range(2)]
+    lengths = [answer.get("Content-Length") for answer in answers]
+    assert [hit(answer) for answer in answers] == [False, True]
+    assert lengths[0] == lengths[1] != "0"
+
+
+def test_hosts_that_the_upstream_sees_are_apart(shared_site: Site) -> None:
+    gateway = shared_site.gateway(caching("hosts", shared_site.upstream.url, proxy={"preserve_host_header": True}))
+    with gateway.connect() as client:
+        answers = [client.send(get("/hosts/a", host)).read() for host in ("a.test", "b.test", "a.test", "b.test")]
+    assert [hit(answer) for answer in answers] == [False, False, True, True]
+    assert b"a.test" in answers[2].body
+    assert b"b.test" in answers[3].body
 
 
 def test_a_client_that_no_address_is_known_of_is_not_cached(shared_site: Site) -> None:
