@@ -311,3 +311,12 @@ def test_removing_the_answers_of_an_api_asks_the_upstream_again(gateway: Gateway
     answer = manage(gateway, "DELETE", "/tyk/cache/all")
     assert json.loads(answer.body)["message"] == "cache invalidated"
     assert asked_twice(gateway, "/all/removed")
+
+
+def test_limits_of_rates_are_those_of_the_request_and_not_the_stored_ones(site: Site) -> None:
+    site.put(f"{ORG}rate", session("key", rate=10, per=60))
+    rated = keyed("key", site.upstream.url, cache_options=OPTIONS)
+    gateway = site.gateway(rated, rate_limit_response_headers="rate_limits")
+    found = [call(gateway, "/key/a", f"{ORG}rate") for _ in range(3)]
+    assert [hit(one) for one in found] == [False, True, True]
+    assert [limits_of(one) for one in found] == [(10, 9), (10, 8), (10, 7)]
