@@ -118,6 +118,7 @@ cpdef enum:
     B_COUNTERS = 84                 # no counter was free for a rate limit or quota
     B_BUFFERED_RESPONSE = 85        # a response was too large to be held for its steps
     B_EVENT_SCRIPTS = 86            # events dropped that waited for scripts
+    B_CACHE_BODY = 87               # responses that were too large to be cached
     B_SCRIPTS = 90                  # calls that found no context
     B_SCRIPT_REQUESTS = 91          # HTTP requests of scripts that found no place
     B_SCRIPT_ANSWERS = 92           # answers to scripts that were too large
@@ -130,6 +131,11 @@ cpdef enum:
     R_VERSION = 98                  # 505
     R_EXPECTATION = 99              # 417
     R_BAD_RESPONSE = 100            # an upstream sent something invalid
+    # counters of the response cache
+    G_CACHE_HITS = 120
+    G_CACHE_MISSES = 121
+    G_CACHE_STORED = 122
+    G_CACHE_FAILED = 123            # the store did not give or take a response
 
 # Words of an API row.
 cpdef enum:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from core.apidef.addresses import AddressLists
+    from core.apidef.caching import CacheSpec
     from core.apidef.edits import HeaderChange
     from core.apidef.endpoints import EndpointSpec
     from core.apidef.event_scripts import EventScriptSpec
@@ -94,7 +95,8 @@ class PlanSpec:
     about the records of its requests, None for nothing. ``addresses`` says which clients it is open to, None for all.
     ``scripts`` is its JavaScript, one object in the specs of all versions, ``event_scripts`` that of its event
     handlers, None for none.
-    ``injected`` is what a response processor edits after the version's own edits.
+    ``injected`` is what a response processor edits after the version's own edits. ``cache`` says which answers are kept,
+    None for none.
     """
 
     file: str
@@ -140,3 +142,4 @@ class PlanSpec:
     scripts: ScriptSpec | None = None
     event_scripts: EventScriptSpec | None = None
     injected: HeaderChange | None = None
+    cache: CacheSpec | None = None
