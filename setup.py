@@ -63,7 +63,8 @@ def generate_messages() -> None:
             raise SystemExit(f"the messages in {PROTO} could not be generated; the reason stands above")
     for path in made:
         text = path.read_text(encoding="utf-8")
-        path.write_text(re.sub(r"^import (coprocess_\w+)", r"from coprocess.proto import \1", text, flags=re.MULTILINE), "utf-8")
+        text = re.sub(r"^import (coprocess_\w+)", r"from coprocess.proto import \1", text, flags=re.MULTILINE)
+        path.write_text(text, encoding="utf-8")
 
 
 generate_messages()
