@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from coprocess.codec.plain import Members, base64, flag, integer, items, pair_list, pairs, text, texts
+from coprocess.codec.plain import Members, base64, flag, integer, items, mapping, pair_list, pairs, text, texts
 from coprocess.codec.replies import CodecError, Overrides, PluginReply, RequestReply, ResponseReply
 
 
@@ -16,8 +16,6 @@ def decode_json(message: bytes) -> PluginReply:
         value = orjson.loads(message)
     except orjson.JSONDecodeError as error:
         raise CodecError("", f"not JSON: {error}") from None
-    if type(value) is not dict:
-        raise CodecError("", "expected an object")
     members = Members(value, "")
     return PluginReply(
         members.find("request", _request),
@@ -28,9 +26,7 @@ def decode_json(message: bytes) -> PluginReply:
 
 
 def _session(value: Any, path: str) -> bytes:
-    if type(value) is not dict:
-        raise CodecError(path, "expected an object")
-    return orjson.dumps(value)
+    return orjson.dumps(mapping(value, path))
 
 
 def _request(value: Any, path: str) -> RequestReply:

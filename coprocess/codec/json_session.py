@@ -43,9 +43,11 @@ def _walk(value: Any, fields: tuple[Field, ...], path: str, *, write: bool) -> d
 
 def _member(value: Any, field: Field, path: str, write: bool) -> Any:
     if field.label == "list":
-        return [_one(item, field, f"{path}[{at}]", write) for at, item in enumerate(items(value or [], path))]
+        many = [] if value is None else items(value, path)
+        return [_one(item, field, f"{path}[{at}]", write) for at, item in enumerate(many)]
     if field.label == "map":
-        return {key: _one(item, field, member(path, key), write) for key, item in mapping(value or {}, path).items()}
+        entries = {} if value is None else mapping(value, path)
+        return {key: _one(item, field, member(path, key), write) for key, item in entries.items()}
     if value is None:
         return _walk({}, field.fields, path, write=write) if field.kind == "message" else _ZERO[field.kind]
     return _one(value, field, path, write)

@@ -67,12 +67,11 @@ cdef int put_request(Buffer out, Exchange x, bytes url, bytes method, bytes body
     if not raw_only and is_utf8(PyBytes_AS_STRING(body), PyBytes_GET_SIZE(body)):
         put_some(out, 4, PyBytes_AS_STRING(body), PyBytes_GET_SIZE(body))
     put_checked(out, 5, url, "request.url")
-    if x.query:
-        for name, value in query_params(x.query).items():
-            if not (is_utf8(PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name))
-                    and is_utf8(PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value))):
-                raise not_text_of("request.params", PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name))
-            put_pair(out, 6, PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name), PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value))
+    for name, value in query_params(x).items():
+        if not (is_utf8(PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name))
+                and is_utf8(PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value))):
+            raise not_text_of("request.params", PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name))
+        put_pair(out, 6, PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name), PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value))
     out.add(b"\x52\x0b\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01")     # return_overrides {response_code: -1}
     put_checked(out, 11, method, "request.method")
     if not is_utf8(head.at(head.target), head.target_len):

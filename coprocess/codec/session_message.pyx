@@ -2,7 +2,7 @@
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.unicode cimport PyUnicode_DecodeUTF8
-from libc.math cimport isfinite
+from libc.math cimport isfinite, signbit
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcpy, memmove
 
@@ -72,7 +72,7 @@ cdef int put_value(Buffer out, int number, str kind, tuple fields, object value,
         put_number(out, number, integer)
     elif kind == "double":
         real = as_double(value, path)
-        if real:
+        if real or signbit(real):
             put_varint(out, number << 3 | FIXED64)
             put_double(out, real)
     elif kind == "bool":
@@ -112,12 +112,12 @@ cdef int put_fields(Buffer out, tuple fields, dict session, str path) except -1:
             if kind == "double":
                 if value:
                     begin = begin_message(out, number)
-                    for item in value:
-                        put_double(out, as_double(item, place))
+                    for at, item in enumerate(value):
+                        put_double(out, as_double(item, f"{place}[{at}]"))
                     end_message(out, begin)
             else:
-                for item in value:
-                    put_value(out, number, kind, inner, item, place, True)
+                for at, item in enumerate(value):
+                    put_value(out, number, kind, inner, item, f"{place}[{at}]", True)
         else:
             if not isinstance(value, dict):
                 raise wrong(place, EXPECTED[label], value)

@@ -7,8 +7,8 @@ from typing import Any
 
 from coprocess.codec import json_session, session_message
 from coprocess.codec.frame import SessionWire
-from coprocess.codec.replies import CodecError, member
-from coprocess.codec.schema import SESSION
+from coprocess.codec.replies import CodecError, member, wrong
+from coprocess.codec.schema import EXPECTED, SESSION
 from coprocess.driver import Format
 
 # Go keeps these out of its JSON.
@@ -42,7 +42,7 @@ def _metadata(values: Any) -> dict[str, str]:
     if values is None:
         return {}
     if not isinstance(values, dict):
-        raise CodecError("session.metadata", "expected an object")
+        raise wrong("session.metadata", EXPECTED["map"], values)
     return {key: value if isinstance(value, str) else _text(key, value) for key, value in values.items()}
 
 
