@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import orjson
 
-from coprocess.codec.plain import Members, base64, flag, integer, items, mapping, pair_list, pairs, text, texts
+from coprocess.codec.members import Members
 from coprocess.codec.replies import CodecError, Overrides, PluginReply, RequestReply, ResponseReply
 
 
@@ -16,61 +14,45 @@ def decode_json(message: bytes) -> PluginReply:
         value = orjson.loads(message)
     except orjson.JSONDecodeError as error:
         raise CodecError("", f"not JSON: {error}") from None
-    members = Members(value, "")
+    whole = Members(value, "")
+    request, session, response = whole.inner("request"), whole.any_object("session"), whole.inner("response")
     return PluginReply(
-        members.find("request", _request),
-        members.find("session", _session),
-        members.get("metadata", pairs, dict),
-        members.find("response", _response),
+        None if request is None else _request(request),
+        None if session is None else orjson.dumps(session),
+        whole.pairs("metadata"),
+        None if response is None else _response(response),
     )
 
 
-def _session(value: Any, path: str) -> bytes:
-    return orjson.dumps(mapping(value, path))
-
-
-def _request(value: Any, path: str) -> RequestReply:
-    members = Members(value, path)
+def _request(members: Members) -> RequestReply:
+    overrides = members.inner("return_overrides")
     return RequestReply(
-        members.get("url", text, str),
-        members.get("method", text, str),
-        members.get("raw_body", base64, bytes),
-        members.get("set_headers", pair_list, list),
-        members.get("delete_headers", texts, list),
-        members.get("add_params", pair_list, list),
-        members.get("delete_params", texts, list),
-        members.find("return_overrides", _overrides),
+        members.text("url"),
+        members.text("method"),
+        members.base64("raw_body"),
+        list(members.pairs("set_headers").items()),
+        members.texts("delete_headers"),
+        list(members.pairs("add_params").items()),
+        members.texts("delete_params"),
+        None if overrides is None else _overrides(overrides),
     )
 
 
-def _overrides(value: Any, path: str) -> Overrides:
-    members = Members(value, path)
+def _overrides(members: Members) -> Overrides:
     return Overrides(
-        members.get("response_code", _int32, int),
-        members.get("response_error", text, str),
-        members.get("headers", pair_list, list),
-        members.get("override_error", flag, bool),
-        members.get("response_body", text, str),
+        members.int32("response_code"),
+        members.text("response_error"),
+        list(members.pairs("headers").items()),
+        members.flag("override_error"),
+        members.text("response_body"),
     )
 
 
-def _response(value: Any, path: str) -> ResponseReply:
-    members = Members(value, path)
+def _response(members: Members) -> ResponseReply:
+    headers: list[tuple[str, list[str]]] = []
+    for at, item in enumerate(members.any_list("multivalue_headers")):
+        header = Members(item, f"response.multivalue_headers[{at}]")
+        headers.append((header.text("key"), header.texts("values")))
     return ResponseReply(
-        members.get("status_code", _int32, int),
-        members.get("raw_body", base64, bytes),
-        members.get("headers", pair_list, list),
-        members.get("multivalue_headers", _multivalue, list),
+        members.int32("status_code"), members.base64("raw_body"), list(members.pairs("headers").items()), headers
     )
-
-
-def _multivalue(value: Any, path: str) -> list[tuple[str, list[str]]]:
-    found: list[tuple[str, list[str]]] = []
-    for at, item in enumerate(items(value, path)):
-        members = Members(item, f"{path}[{at}]")
-        found.append((members.get("key", text, str), members.get("values", texts, list)))
-    return found
-
-
-def _int32(value: Any, path: str) -> int:
-    return integer(value, path, 32)

@@ -1,16 +1,13 @@
-"""JSON values of a message with strict checks: what is read from a plugin's reply, and what a session is written as."""
+"""Strict checks of single JSON values."""
 
 from __future__ import annotations
 
 import math
-from binascii import Error, a2b_base64
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
-from coprocess.codec.replies import MOST_ENTRIES, CodecError, member, wrong
+from coprocess.codec.replies import MOST_ENTRIES, CodecError, wrong
 from coprocess.codec.schema import EXPECTED
 
-T = TypeVar("T")
 _EXACT = 2.0**53    # floats below it that have no fraction are integers
 
 
@@ -68,52 +65,3 @@ def items(value: Any, path: str) -> list[Any]:
     if len(value) > MOST_ENTRIES:
         raise CodecError(path, f"more than {MOST_ENTRIES} entries")
     return value
-
-
-def base64(value: Any, path: str) -> bytes:
-    """Bytes in base64 with padding (RFC 4648 section 4)."""
-    if type(value) is not str:
-        raise wrong(path, "base64", value)
-    try:
-        return a2b_base64(value, strict_mode=True) if value else b""
-    except (Error, ValueError):
-        raise wrong(path, "base64", value) from None
-
-
-def texts(value: Any, path: str) -> list[str]:
-    """A list of strings."""
-    return [text(item, f"{path}[{at}]") for at, item in enumerate(items(value, path))]
-
-
-def pairs(value: Any, path: str) -> dict[str, str]:
-    """An object of strings."""
-    found = mapping(value, path)
-    for key, item in found.items():
-        if type(item) is not str:
-            raise wrong(member(path, key), EXPECTED["string"], item)
-    return found
-
-
-def pair_list(value: Any, path: str) -> list[tuple[str, str]]:
-    """The same as a list."""
-    return list(pairs(value, path).items())
-
-
-class Members:
-    """The members of one object; what is missing or null has its zero value."""
-
-    __slots__ = ("_path", "_values")
-
-    def __init__(self, value: Any, path: str) -> None:
-        self._values = mapping(value, path)
-        self._path = path
-
-    def get(self, name: str, read: Callable[[Any, str], T], default: Callable[[], T]) -> T:
-        """One member, read with one of the functions above. default: makes the zero value."""
-        found = self.find(name, read)
-        return default() if found is None else found
-
-    def find(self, name: str, read: Callable[[Any, str], T]) -> T | None:
-        """The same, None where it is missing."""
-        value = self._values.get(name)
-        return None if value is None else read(value, f"{self._path}.{name}" if self._path else name)

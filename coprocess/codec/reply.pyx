@@ -142,7 +142,7 @@ cdef class RequestReader:
             elif number == 14:
                 self.raw_body = read_bytes(&r, tag, path, "raw_body")
             else:
-                if number <= 13:
+                if number <= 13 and tag & 7 != SPAN:
                     check_wire(tag, SPAN, path, IGNORED[number])
                 skip(&r, tag, path)
         return 0
