@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import time
 from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
@@ -58,6 +59,15 @@ def alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
     except OSError:
         return False
+
+
+def gone(pid: int) -> bool:
+    """Whether it ends: a signal that was sent takes a moment."""
+    for _ in range(int(PATIENCE / 0.02)):
+        if not alive(pid):
+            return True
+        time.sleep(0.02)
+    return False
 
 
 class Recorder:

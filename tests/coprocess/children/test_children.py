@@ -13,7 +13,7 @@ import pytest
 
 from coprocess.children import ChildSettings, split_command
 from coprocess.children.spawn import spawn
-from tests.coprocess.children.child_support import Kept, alive, descriptors, python, until, with_child
+from tests.coprocess.children.child_support import Kept, alive, descriptors, gone, python, until, with_child
 
 ECHO = python("import sys\nfor line in sys.stdin.buffer: sys.stdout.buffer.write(line); sys.stdout.buffer.flush()")
 DESCRIPTORS = """
@@ -252,13 +252,13 @@ def test_one_that_ignores_sigterm_and_the_end_of_input_is_killed_with_all_it_has
     program = "trap '' TERM; (trap '' TERM; sleep 600) & echo $!; while :; do wait; sleep 600; done"
     kept = with_child(use, ("sh", "-c", program), grace=0.1)
     assert kept.heard.losses == ["did not end by itself"]
-    assert not alive(int(kept.heard.text))
+    assert gone(int(kept.heard.text))
 
 
 def test_what_a_dead_child_has_left_in_its_group_is_killed() -> None:
     async def use(kept: Kept) -> None:
         await until(lambda: bool(kept.heard.losses))
-        assert not alive(int(kept.heard.text.split()[0]))
+        assert gone(int(kept.heard.text))
 
     with_child(use, ("sh", "-c", "sleep 600 & echo $!"), settle=60.0)
 
@@ -328,11 +328,7 @@ def test_a_parent_that_is_killed_takes_its_children_with_it() -> None:
         pid = int(parent.stdout.readline())
         assert alive(pid)
         parent.kill()
-    deadline = 400
-    while alive(pid) and deadline:
-        deadline -= 1
-        subprocess.run(["sleep", "0.05"], check=True)
-    assert not alive(pid)
+    assert gone(pid)
 
 
 def test_a_failed_spawn_leaves_no_descriptor() -> None:
