@@ -19,8 +19,8 @@ def printable(raw: bytes) -> str:
 class LineLog:
     """Cuts bytes into lines and logs `rate` of them per second.
 
-    Longer lines than `longest` bytes are cut there. What is over the rate is counted in `dropped`, and said once the next
-    line may be logged again. `last` is the newest line, logged or not.
+    Longer lines than `longest` bytes are cut there. Empty lines are not logged, but count. What is over the rate is counted
+    in `dropped`, and said when lines are logged again. `last` is the newest line, logged or not.
     """
 
     __slots__ = ("_cut", "_left", "_log", "_longest", "_partial", "_prefix", "_rate", "_silent", "_window", "dropped", "last")
@@ -39,38 +39,53 @@ class LineLog:
         self.last = ""
 
     def feed(self, data: bytes, now: float) -> None:
-        """Take what was read. now: seconds on any clock that only goes forward."""
-        *whole, rest = data.split(b"\n")
-        for line in whole:
-            self._line(self._partial + line[: self._longest], now, self._cut or len(line) > self._longest)
-            self._partial = b""
-            self._cut = False
-        room = self._longest - len(self._partial)
-        self._cut = self._cut or len(rest) > room
-        self._partial += rest[: max(0, room)]
+        """Take what was read. now: seconds on any clock that only goes forward.
 
-    def close(self, now: float) -> None:
-        """The end: a last line needs no newline, and what was dropped is said."""
-        if self._partial:
-            self._line(self._partial, now, self._cut)
-            self._partial = b""
-        self._say_dropped()
-
-    def _line(self, raw: bytes, now: float, cut: bool) -> None:
-        text = printable(raw[: self._longest].rstrip(b"\r"))
-        if not text:
-            return
-        self.last = text + " (cut)" if cut or len(raw) > self._longest else text
+        The work is bounded by the rate, too: lines over it are counted, not looked at one by one.
+        """
         if now - self._window >= 1.0:
             self._window = now
             self._left = self._rate
             self._say_dropped()
-        if self._left > 0:
+        begin = 0
+        while self._left > 0 and (end := data.find(b"\n", begin)) >= 0:
+            self._take(data, begin, end)
             self._left -= 1
+            self._log_last(self._line())
+            begin = end + 1
+        if over := data.count(b"\n", begin):
+            self.dropped += over
+            self._silent += over
+            end = data.rfind(b"\n")
+            before = data.rfind(b"\n", begin, end) + 1
+            self._take(data, max(begin, before), end)
+            self._line()
+            begin = end + 1
+        self._take(data, begin, len(data))
+
+    def close(self) -> None:
+        """The end: a last line needs no newline, and what was dropped is said."""
+        self._log_last(self._line())
+        self._say_dropped()
+
+    def _take(self, data: bytes, begin: int, end: int) -> None:
+        """Add to the line that is not whole yet."""
+        room = self._longest - len(self._partial)
+        self._cut = self._cut or end - begin > room
+        self._partial += data[begin : min(end, begin + room)]
+
+    def _line(self) -> bool:
+        """The line is whole. False if nothing stands in it."""
+        text = printable(self._partial.rstrip(b"\r"))
+        if text:
+            self.last = text + " (cut)" if self._cut else text
+        self._partial = b""
+        self._cut = False
+        return bool(text)
+
+    def _log_last(self, there: bool) -> None:
+        if there:
             self._log("info", f"{self._prefix}: {self.last}")
-        else:
-            self.dropped += 1
-            self._silent += 1
 
     def _say_dropped(self) -> None:
         if self._silent:

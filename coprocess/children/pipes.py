@@ -42,8 +42,8 @@ class Outgoing:
         self.unsent = 0
 
     def write(self, *pieces: bytes) -> None:
-        """Send the pieces in order; without effect after close()."""
-        if self._fd < 0:
+        """Send the pieces in order; without effect after close() and once nobody reads."""
+        if self._fd < 0 or self._broken:
             return
         for piece in pieces:
             self.unsent += len(piece)
@@ -78,10 +78,8 @@ class Outgoing:
         except OSError:
             self._pieces.clear()
             self.unsent = 0
-            self._scheduled = True      # nothing is sent any more
-            if not self._broken:
-                self._broken = True
-                self._on_broken()
+            self._broken = True
+            self._on_broken()
             return True
         self.unsent -= sent
         if sent < len(data):

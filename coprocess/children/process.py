@@ -84,17 +84,26 @@ class ChildProcess:
             self.pid = spawn(
                 settings.program(), settings.argv, settings.environment(), settings.cwd, (theirs_in, theirs_out, theirs_error)
             )
+            self._pidfd = self._watch()
         except BaseException:
             for fd in ends:
                 os.close(fd)
             raise
         for fd in (theirs_in, theirs_out, theirs_error):
             os.close(fd)
-        self._pidfd = os.pidfd_open(self.pid)
         loop.add_reader(self._pidfd, self._exited)
         self._input = Outgoing(loop, ours_in, self._input_broken)
         self._output = Incoming(loop, ours_out, self._received, self._output_ended)
         self._standard_error = Incoming(loop, ours_error, self._error_text, self._error_ended)
+
+    def _watch(self) -> int:
+        """A descriptor that becomes readable when the process ends. Without one it could not be reaped."""
+        try:
+            return os.pidfd_open(self.pid)
+        except BaseException:
+            os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+            raise
 
     @property
     def unsent(self) -> int:
@@ -167,7 +176,7 @@ class ChildProcess:
             self._output.drain(DRAIN)
         self._standard_error.drain(DRAIN)
         self._standard_error.close()
-        self._errors.close(self._loop.time())
+        self._errors.close()
         self._loop.remove_reader(self._pidfd)
         os.close(self._pidfd)
         self._pidfd = -1

@@ -111,6 +111,9 @@ class SupervisedChild:
         self.status = "stopped"
         if process is None or self._loop is None:
             return
+        if self._gone:
+            await asyncio.wait({self._gone}, timeout=self.settings.grace + REAP)
+            return
         gone = self._gone = self._loop.create_future()
         process.end_input()
         half = self.settings.grace / 2

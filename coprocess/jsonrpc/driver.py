@@ -19,7 +19,9 @@ CHECK_EVERY = 0.01
 CONGESTED = 64 << 10
 """Unsent bytes above which a child is given no events."""
 LATER = 0.05
-"""Seconds until events that found every child congested are tried again."""
+"""Seconds until what found every child congested is tried again."""
+BATCH_BYTES = 256 << 10
+"""A batch of events is about this long at the most, if it is not a single one."""
 
 
 class JsonRpcDriver:
@@ -77,7 +79,7 @@ class JsonRpcDriver:
         else:
             self._waiting.append(call)
             self._waiting_bytes += size
-            self._wake_by(call.expires)
+            self._wake_by(min(call.expires, now + LATER))
         return call
 
     def event(self, payload: bytes) -> bool:
@@ -131,7 +133,7 @@ class JsonRpcDriver:
             return
         self._flush()
         if self._live and grace > 0:
-            self._idle = self._loop.create_future()
+            self._idle = self._idle or self._loop.create_future()
             await asyncio.wait({self._idle}, timeout=grace)
         self._end_waiting("it is being closed")
         for peer in self._peers:
@@ -227,7 +229,10 @@ class JsonRpcDriver:
             self._waiting_bytes -= len(call.message)
             self.ended(call, Reply("timeout", detail=f"{self._settings.name}: waited for its turn until the deadline"))
         following = min((peer.check(now) for peer in self._peers), default=NEVER)
-        following = min((following, *(call.expires for call in self._waiting)))
+        for peer in self._peers:
+            self.has_room(peer)         # one may have read since what was too much before
+        if self._waiting:
+            following = min(following, now + LATER)
         if following < NEVER:
             self._wake_by(max(following, now + CHECK_EVERY))
 
@@ -248,7 +253,7 @@ class JsonRpcDriver:
                 self._events_due = True
                 self._loop.call_later(LATER, self._flush)
                 return
-            count, message = self._events.take(self._settings.max_batch)
+            count, message = self._events.take(self._settings.max_batch, BATCH_BYTES)
             if peer.notify(message):
                 self._events.sent += count
             else:

@@ -36,11 +36,12 @@ class EventQueue:
         self._bytes += size
         return True
 
-    def take(self, most: int) -> tuple[int, bytes]:
-        """(number of events, one message): a notification, or a batch of up to `most` of them (JSON-RPC 2.0 section 6)."""
+    def take(self, most: int, most_bytes: int) -> tuple[int, bytes]:
+        """(number of events, one message): a notification, or a batch of several (JSON-RPC 2.0 section 6)."""
+        longest = min(most_bytes, self._longest)
         taken: list[bytes] = []
         size = 1
-        while self._waiting and len(taken) < most and (not taken or size + len(self._waiting[0]) + 1 <= self._longest):
+        while self._waiting and len(taken) < most and (not taken or size + len(self._waiting[0]) + 1 <= longest):
             taken.append(self._waiting.popleft())
             size += len(taken[-1]) + 1
             self._bytes -= len(taken[-1])

@@ -10,8 +10,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from coprocess.children import ChildSettings, split_command
+from coprocess.children import ChildSettings, LineLog, split_command
+from coprocess.children.lines import printable
 from coprocess.children.spawn import spawn
 from tests.coprocess.children.child_support import Kept, alive, descriptors, gone, python, until, with_child
 
@@ -267,7 +270,7 @@ def test_one_that_handles_sigterm_may_end_in_order() -> None:
     async def use(kept: Kept) -> None:
         await until(lambda: kept.heard.text == b"ready\n")
 
-    kept = with_child(use, python(ORDERLY), grace=10.0)
+    kept = with_child(use, python(ORDERLY), grace=3.0)
     assert kept.heard.losses == ["exited with status 4"]
     assert kept.lines() == ["bye"]
 
@@ -288,7 +291,7 @@ def test_a_flood_of_standard_error_is_bounded_and_counted() -> None:
         await until(lambda: kept.heard.text == b"still there\n")
 
     kept = with_child(use, python(FLOOD), log_rate=5, log_bytes=1 << 18, grace=0.1)
-    assert len(kept.lines()) < 60
+    assert len(kept.lines()) < 5 * 25
     assert any("lines of its standard error were dropped" in text for level, text in kept.log if level == "warning")
 
 
@@ -343,6 +346,27 @@ def test_a_failed_spawn_leaves_no_descriptor() -> None:
     assert descriptors() == before
 
 
+def logged(pieces: list[bytes], longest: int = 10, rate: int = 3) -> tuple[list[str], LineLog]:
+    """What a LineLog makes of pieces that come in one second."""
+    said: list[str] = []
+    log = LineLog("p", lambda _, text: said.append(text.removeprefix("p: ")), longest, rate)
+    for piece in pieces:
+        log.feed(piece, 5.0)
+    log.close()
+    return said, log
+
+
+@given(st.lists(st.sampled_from([b"a", b"bc", b"\n", b"\n\n", b"x" * 12, b"\r\n", b"d\ne\n"]), max_size=20))
+def test_lines_are_the_same_however_they_are_cut(pieces: list[bytes]) -> None:
+    whole = b"".join(pieces)
+    said, log = logged(pieces)
+    assert said == logged([whole])[0] == logged([bytes([b]) for b in whole])[0]
+    *lines, rest = whole.split(b"\n")
+    shown = [line for line in (*lines[:3], rest) if line.rstrip(b"\r")]
+    assert said[: len(shown)] == [printable(line[:10].rstrip(b"\r")) + " (cut)" * (len(line) > 10) for line in shown]
+    assert log.dropped == max(0, len(lines) - 3)
+
+
 @pytest.mark.parametrize(
     ("change", "field"),
     [
@@ -368,3 +392,25 @@ def test_a_command_line_is_split_without_a_shell() -> None:
             split_command(wrong)
     with pytest.raises(ValueError, match="quotation"):
         split_command("a 'b")
+
+
+def test_one_that_cannot_be_watched_does_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuses(pid: int) -> int:
+        raise OSError(24, "Too many open files")
+
+    async def use(kept: Kept) -> None:
+        assert kept.child.status == "down"
+        assert "Too many open files" in kept.child.detail
+
+    monkeypatch.setattr(os, "pidfd_open", refuses)
+    kept = with_child(use, ECHO, backoff_min=10.0)
+    assert kept.heard.starts == 0
+
+
+def test_stopping_twice_at_once_is_stopping_once() -> None:
+    async def use(kept: Kept) -> None:
+        await asyncio.gather(kept.child.stop(), kept.child.stop())
+        assert kept.child.status == "stopped"
+        assert kept.child.pid == 0
+
+    assert with_child(use, ECHO).heard.losses == ["exited with status 0"]

@@ -129,6 +129,20 @@ def test_bytes_that_wait_are_bounded_too() -> None:
     bench(use, max_in_flight=1, max_waiting_bytes=4096)
 
 
+def test_a_call_that_does_not_fit_behind_events_is_sent_once_they_are_read() -> None:
+    async def use(b: Bench) -> None:
+        held = b.send("slow", seconds=0.2)
+        await asyncio.sleep(0)
+        for _ in range(8):
+            assert b.driver.event(b'"' + b"x" * 60_000 + b'"')
+        await asyncio.sleep(0.01)
+        reply = await b.call("echo", raw_body="y" * 400_000)
+        assert reply.outcome == "ok"
+        assert (await held).outcome == "ok"
+
+    bench(use, max_waiting_bytes=500_000)
+
+
 def test_a_call_over_the_limit_is_not_sent() -> None:
     async def use(b: Bench) -> None:
         reply = await b.call("echo", raw_body="x" * 5000)
@@ -142,7 +156,7 @@ def test_a_call_over_the_limit_is_not_sent() -> None:
 def test_a_call_that_was_cancelled_is_not_told_and_its_answer_reaches_nobody() -> None:
     async def use(b: Bench) -> None:
         told: list[object] = []
-        ticket = b.driver.dispatch(b'{"hook_name":"later","seconds":0.2}', 30.0, told.append)
+        ticket = b.driver.dispatch(b'{"hook_name":"later","seconds":0.8}', 30.0, told.append)
         await b.result("echo")
         ticket.cancel()
         ticket.cancel()

@@ -120,7 +120,7 @@ def test_twenty_megabytes_for_one_that_does_not_read_end_at_the_deadline() -> No
 def test_one_late_answer_costs_its_own_call_only() -> None:
     async def use(b: Bench) -> None:
         pid = (await b.result("pid"))["pid"]
-        late = b.send("later", deadline=0.15, seconds=0.4, n=1)
+        late = b.send("later", deadline=0.15, seconds=1.0, n=1)
         while not late.done():
             assert (await b.result("echo", n=2))["n"] == 2
             await asyncio.sleep(0.01)
@@ -129,7 +129,7 @@ def test_one_late_answer_costs_its_own_call_only() -> None:
         await until(lambda: b.driver.counts()["abandoned"] == 0)
         assert (await b.result("pid"))["pid"] == pid
 
-    counts = bench(use).driver.counts()
+    counts = bench(use, stuck=30.0).driver.counts()
     assert (counts["timeout"], counts["restarts"]) == (1, 0)
 
 
@@ -142,7 +142,7 @@ def test_stuck_may_be_longer_than_the_deadline() -> None:
         await until(lambda: b.driver.counts()["stuck"] == 1)
         await works_again(b)
 
-    bench(use, stuck=1.5)
+    bench(use, stuck=2.0)
 
 
 def test_one_that_starts_slowly_is_not_taken_for_stuck() -> None:
@@ -161,7 +161,7 @@ def test_one_that_never_answers_at_all_is_replaced_after_its_start_time() -> Non
         assert b.driver.counts()["restarts"] == 0
         await until(lambda: b.driver.counts()["restarts"] == 1)
 
-    counts = bench(use, start_timeout=0.5).driver.counts()
+    counts = bench(use, start_timeout=1.5).driver.counts()
     assert counts["stuck"] == 1
 
 
@@ -194,7 +194,7 @@ def test_callers_that_leave_do_not_cost_a_child() -> None:
 
 def test_a_call_that_waits_for_its_turn_ends_at_its_deadline() -> None:
     async def use(b: Bench) -> None:
-        held = b.send("later", seconds=0.5)
+        held = b.send("later", seconds=1.5)
         reply = await b.call("echo", deadline=0.1)
         assert reply.outcome == "timeout"
         assert "waited" in reply.detail
