@@ -314,7 +314,7 @@ class Listener:
     def lost(self, why): pass
 
 async def main():
-    program = "trap '' TERM HUP; while :; do sleep 600; done"
+    program = "trap '' TERM HUP; exec sleep 600"
     child = SupervisedChild(ChildSettings("c", ("sh", "-c", program)), Listener(), lambda level, text: None)
     child.start()
     print(child.pid, flush=True)
