@@ -105,7 +105,7 @@ def test_what_was_damaged_is_judged_as_json_judges_it(
     for at, put, gone in edits:
         where = at % (len(frame) + 1)
         frame = frame[:where] + put + frame[where + gone :]
-    check(frame)
+    check_frame(frame)
 
 
 TOKENS = [
@@ -116,12 +116,12 @@ TOKENS = [
 
 @given(st.lists(st.sampled_from(TOKENS), max_size=14))
 def test_tokens_in_any_order_are_judged_as_json_judges_them(tokens: list[str]) -> None:
-    check("".join(tokens).encode())
-    check(("{" + "".join(tokens) + "}").encode())
-    check(('{"jsonrpc":"2.0","id":1,"result":{"a":' + "".join(tokens) + "}}").encode())
+    check_frame("".join(tokens).encode())
+    check_frame(("{" + "".join(tokens) + "}").encode())
+    check_frame(('{"jsonrpc":"2.0","id":1,"result":{"a":' + "".join(tokens) + "}}").encode())
 
 
-def check(frame: bytes) -> None:
+def check_frame(frame: bytes) -> None:
     """The same as the reference. Names that are written with escapes may be passed over."""
     expected = reference(frame)
     try:
@@ -176,4 +176,4 @@ def test_nesting_is_followed_to_its_bound() -> None:
 def test_each_place_in_a_word_of_eight_bytes_is_looked_at(special: bytes) -> None:
     for before in range(20):
         for after in range(20):
-            check(b'{"jsonrpc":"2.0","id":1,"result":{"a":"' + b"x" * before + special + b"y" * after + b'"}}')
+            check_frame(b'{"jsonrpc":"2.0","id":1,"result":{"a":"' + b"x" * before + special + b"y" * after + b'"}}')
