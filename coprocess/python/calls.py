@@ -27,7 +27,7 @@ class Call:
     """A hook call or an event. Its timer runs until a process has answered, also when nobody waits any more, because a
     process that never answers must be replaced."""
 
-    __slots__ = ("_done", "_owner", "_timer", "deadline", "host", "ident", "kind", "message", "over", "queued")
+    __slots__ = ("_done", "_owner", "_timer", "deadline", "given_at", "host", "ident", "kind", "message", "over", "queued")
 
     def __init__(
         self, owner: Owner, kind: int, message: bytes, deadline: float, done: Callable[[Reply], None] | None
@@ -40,6 +40,7 @@ class Call:
         self.deadline = deadline
         self.host: HostProcess | None = None
         self.ident = 0
+        self.given_at = 0.0
         self.over = False
         self.queued = False
         self._timer: asyncio.TimerHandle | None = None
@@ -48,9 +49,9 @@ class Call:
     def is_event(self) -> bool:
         return self.kind == wire.EVENT
 
-    def watch(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Begin to count the deadline, once more if it has passed."""
-        self._timer = loop.call_later(self.deadline, self._owner.expired, self)
+    def watch(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
+        """Tell the owner when `seconds` have passed; once more if they had."""
+        self._timer = loop.call_later(seconds, self._owner.expired, self)
 
     def unwatch(self) -> None:
         """A process has answered, or the call never reached one."""

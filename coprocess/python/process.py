@@ -26,6 +26,8 @@ PROVEN_AFTER = 1.0
 """Seconds that a process must have been ready to count as one that works."""
 SHORT_CALL = 0.002
 """Seconds: while calls take less on the average, a process gets some in advance."""
+CRASH_DELAY_MOST = 1.0
+"""Seconds before a process that was ready is replaced, at the most: requests that crash it must not keep it away for long."""
 LINGER = 1.0
 """Seconds that a process may need to end by itself."""
 WEIGHT = 0.1
@@ -139,15 +141,21 @@ class HostProcess:
         ident, message = self._ident, call.message
         if not self.child.write(wire.HEADER.pack(call.kind, ident, len(message)), message):
             return False
+        now = self._loop.time()
         if not self.calls:
-            self._idle_since = self._loop.time()
-        call.host, call.ident = self, ident
+            self._idle_since = now
+        call.host, call.ident, call.given_at = self, ident, now
         self.calls[ident] = call
         return True
 
     def has_begun(self, call: Call) -> bool:
         """Whether the plugin was called."""
         return self._page is not None and call.ident <= self._page.begun()
+
+    def running_for(self, call: Call) -> float:
+        """Seconds since a call that has begun did so, at the most."""
+        since = max(call.given_at, self._idle_since) if self._settings.threads == 1 else call.given_at
+        return self._loop.time() - since
 
     def kill(self, why: str) -> None:
         """Replace the process. Calls that had begun are lost, the others go to the pool."""
@@ -286,6 +294,9 @@ class HostProcess:
             self._bundle_failed("the process ended before it was ready")
         elif self.phase == "ready":
             self.phase = "again"
+        most = self._settings.restart_delay_most
+        most = min(most, CRASH_DELAY_MOST) if self.phase == "again" else most
+        self.child.settings = replace(self.child.settings, backoff_max=max(most, self.child.settings.backoff_min))
         calls, self.calls = self.calls, {}
         unbegun = []
         for call in calls.values():

@@ -104,7 +104,10 @@ class Questions:
         except Exception as error:
             self._refuse(ident, f"{type(error).__name__}: {error}")
         else:
-            self._answer(wire.ANSWER, ident, b"\x01" + found)
+            if len(found) > self._settings.max_value:
+                self._refuse(ident, f"what is stored there has {len(found)} bytes; {self._too_long()}")
+            else:
+                self._answer(wire.ANSWER, ident, b"\x01" + found)
 
     def _refuse(self, ident: int, reason: str) -> None:
         self._counts["questions_refused"] += 1

@@ -57,7 +57,7 @@ class PythonSettings:
     """Host processes; this many calls run at once (times `threads`)."""
     threads: int = _whole(1, 1, wire.MOST_THREADS)
     """Calls at once in one process. 1 is what plugins written for Tyk expect."""
-    pipeline: int = _whole(4, 1, 64)
+    pipeline: int = _whole(8, 1, 64)
     """Calls given to a process at once while its calls are short, so that it does not wait for the worker between two."""
     queue: int = _whole(1024, 0, 1_000_000)
     """Calls that wait for a process; more are answered "busy"."""
@@ -70,9 +70,9 @@ class PythonSettings:
     start_timeout: float = _bounded(30.0, 0.1, 3600)
     """Seconds until a process must have imported the bundle."""
     restart_delay: float = _bounded(0.1, 0.001, 60)
-    """Seconds before the second restart in a row (the first is at once); doubled for each further one."""
+    """Seconds before a restart, doubled for each further one in a row."""
     restart_delay_most: float = _bounded(10.0, 0.001, 3600)
-    """Seconds at which the doubling ends. A process that lived this long starts the count anew."""
+    """Seconds at which the doubling ends. A process that was ready for a second starts the count anew."""
     max_key: int = _whole(1024, 1, 65536)
     """Bytes of a store_data() or get_data() key, and of an event's name."""
     max_value: int = _whole(MIB, 1, 64 * MIB)

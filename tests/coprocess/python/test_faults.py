@@ -29,6 +29,11 @@ FAULTS = '''
         return request, session
 
     @Hook
+    def Slower(request, session, spec):
+        time.sleep(0.3)
+        return request, session
+
+    @Hook
     def Raises(request, session, spec):
         inner = {}
         return inner["the key"]
@@ -307,6 +312,31 @@ def test_a_stuck_call_ends_at_its_deadline_and_its_process_is_replaced(bundle: P
             assert host.driver.counts()["timeouts"] == 1
 
     check()
+
+
+@on_loop
+async def test_a_call_that_began_late_is_not_taken_for_stuck(bundle: Path) -> None:
+    """Under load calls wait; ending the processes that work them off would make it worse."""
+    async with hosted(bundle) as host:
+        await host.up()
+        calls = [host.send("Slower", deadline=0.4) for _ in range(2)]
+        outcomes = await asyncio.gather(*calls)
+        assert [reply.outcome for reply in outcomes] == ["ok", "timeout"]
+        assert outcomes[1].detail.endswith("not done after 0.4 s; it began late")
+        assert (await host.send("Fine")).outcome == "ok"
+        assert host.driver.counts()["restarts"] == 0
+
+
+@on_loop
+async def test_crashing_calls_do_not_keep_a_bundle_away(bundle: Path) -> None:
+    """The pause before a restart stays short however often they come."""
+    async with hosted(bundle, restart_delay=0.4, restart_delay_most=60) as host:
+        await host.up()
+        for _ in range(5):
+            assert (await host.failed("OsExit")).outcome == "error"
+        delays = [float(text.rpartition(" in ")[2][:-2]) for _, text in host.logged if "the next try is in" in text]
+        assert len(delays) == 5
+        assert max(delays) <= 1.0
 
 
 @on_loop

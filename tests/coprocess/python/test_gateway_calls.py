@@ -218,6 +218,15 @@ async def test_sizes_of_keys_and_values_are_bounded(bundle: Path) -> None:
 
 
 @on_loop
+async def test_a_stored_value_that_is_too_long_is_refused(bundle: Path) -> None:
+    """Another program may have put it there."""
+    services = Kept()
+    services.data["k"] = bytes(2000)
+    async with hosted(bundle, services, max_value=1000) as host:
+        assert (await host.call("Many")).request.set_headers["Refused"] == "50"
+
+
+@on_loop
 async def test_rate_of_questions_is_bounded(bundle: Path) -> None:
     """Per process."""
     async with hosted(bundle, questions_per_second=10) as host:
