@@ -16,7 +16,8 @@ from coprocess.python.settings import PythonServices, PythonSettings
 EVENT_TURN = 16
 """While calls wait, one event goes to a process after this many calls."""
 LAST_LOOK = 0.005
-"""Seconds between a passed deadline and the kill: an answer that has come meanwhile is read first. Also how exact timers are."""
+"""Seconds between a passed deadline and the kill: an answer that has come meanwhile is read first. Timers are less exact
+than that."""
 
 DEAD_MOST = 64
 """Calls that nobody waits for any more may stay in the queue: this many more than those that do."""

@@ -95,7 +95,7 @@ class HostProcess:
         ours = self._settings
         return ChildSettings(
             name=self._name,
-            argv=(ours.interpreter, "-u", "-B", str(PROGRAM)),
+            argv=(ours.interpreter, "-u", str(PROGRAM)),
             backoff_min=min(ours.restart_delay, ours.restart_delay_most),
             backoff_max=ours.restart_delay_most,
             settle=NEVER,

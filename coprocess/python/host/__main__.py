@@ -1,5 +1,5 @@
 # ruff: noqa: PTH100, PTH118, PTH120 - pathlib would make each start longer
-"""Start of a host process: `<interpreter> -u -B <this file>`."""
+"""Start of a host process: `<interpreter> -u <this file>`."""
 
 from __future__ import annotations
 

@@ -102,6 +102,12 @@ class Hosted:
         """Wait until all processes are ready."""
         await self.until(lambda: self.driver.counts()["processes_ready"] == self.driver.settings.processes)
 
+    async def begun(self, count: int) -> None:
+        """Wait until the first process has begun so many calls."""
+        page = self.driver._processes[0]._page
+        assert page is not None
+        await self.until(lambda: page.begun() >= count)
+
     async def down(self) -> str:
         """Wait until the driver is down; its detail."""
         await self.until(lambda: self.driver.state().status == "down")

@@ -30,7 +30,7 @@ FAULTS = '''
 
     @Hook
     def Slower(request, session, spec):
-        time.sleep(0.3)
+        time.sleep(0.4)
         return request, session
 
     @Hook
@@ -319,10 +319,11 @@ async def test_a_call_that_began_late_is_not_taken_for_stuck(bundle: Path) -> No
     """Under load calls wait; ending the processes that work them off would make it worse."""
     async with hosted(bundle) as host:
         await host.up()
-        calls = [host.send("Slower", deadline=0.4) for _ in range(2)]
-        outcomes = await asyncio.gather(*calls)
-        assert [reply.outcome for reply in outcomes] == ["ok", "timeout"]
-        assert outcomes[1].detail.endswith("not done after 0.4 s; it began late")
+        first, late = host.send("Slower"), host.send("Slower", deadline=0.6)
+        assert (await first).outcome == "ok"
+        reply = await late
+        assert reply.outcome == "timeout"
+        assert reply.detail.endswith("not done after 0.6 s; it began late")
         assert (await host.send("Fine")).outcome == "ok"
         assert host.driver.counts()["restarts"] == 0
 
@@ -347,7 +348,7 @@ async def test_a_cancelled_call_that_is_stuck_is_ended_too(bundle: Path) -> None
         done: list[object] = []
         message = Object(hook_type=1, hook_name="Loop").SerializeToString()
         ticket = host.driver.dispatch(message, 0.3, done.append)
-        await asyncio.sleep(0.1)
+        await host.begun(1)
         ticket.cancel()
         assert (await host.send("Fine")).outcome == "ok"
         assert done == []
@@ -500,6 +501,6 @@ async def test_close_ends_what_does_not_end(bundle: Path) -> None:
     async with hosted(bundle) as host:
         await host.up()
         calls = [host.send("Deaf"), host.send("Fine")]
-        await asyncio.sleep(0.1)
+        await host.begun(1)
         await host.driver.close(0.2)
         assert await gathered(*calls) == ["error", "away"]

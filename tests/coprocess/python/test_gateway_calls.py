@@ -280,6 +280,6 @@ async def test_threads_run_calls_at_once(tmp_path: Path) -> None:
         for _ in range(20):
             assert await gathered(*(host.send("Meet") for _ in range(4))) == ["ok"] * 4
         waits = [host.send("Meet") for _ in range(3)]
-        await asyncio.sleep(0.1)
+        await host.begun(83)
         assert await gathered(host.send("Die"), *waits) == ["error"] * 4, "all that had begun in the process end with it"
         assert await gathered(*(host.send("Meet") for _ in range(4))) == ["ok"] * 4
