@@ -66,7 +66,11 @@ class Call:
             self._owner.ended(self, outcome)
             if self._done is not None:
                 done, self._done = self._done, None
-                done(Reply(outcome, message, detail))
+                try:
+                    done(Reply(outcome, message, detail))
+                except Exception as error:  # a fault of one caller must not reach the frames behind it
+                    told = {"message": "a caller of a Python plugin could not take its reply", "exception": error}
+                    asyncio.get_running_loop().call_exception_handler(told)
 
     def cancel(self) -> None:
         """See driver.Ticket."""

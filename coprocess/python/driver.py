@@ -67,6 +67,8 @@ class PythonDriver:
         loop = asyncio.get_running_loop()
         end = loop.time() + grace
         self._closing = True
+        if not self._hopeful():
+            self._give_up("the gateway ends")
         if self._open:
             self._drained = asyncio.Event()
             try:
@@ -100,7 +102,7 @@ class PythonDriver:
                 best, room = process, free
         if best is not None and best.give(call):
             call.watch(self._loop, call.deadline)
-        elif not any(process.hopeful for process in self._processes):
+        elif not self._hopeful():
             self._loop.call_soon(call.finish, "away", b"", self._why_down())
         elif self._waiting >= self.settings.queue:
             detail = f"{self._name}: {self._waiting} calls wait already, at most {self.settings.queue} may"
@@ -115,7 +117,7 @@ class PythonDriver:
         """See driver.Driver."""
         self._counts["events"] += 1
         full = len(self._events) >= self.settings.event_queue and not any(process.room > 0 for process in self._processes)
-        if full or self._closing or len(payload) > self.settings.max_message:
+        if full or self._closing or not self._hopeful() or len(payload) > self.settings.max_message:
             self._counts["events_dropped"] += 1
             return False
         self._open += 1
@@ -132,7 +134,7 @@ class PythonDriver:
             return DriverState("disabled", "the gateway ends")
         if any(process.phase == "ready" for process in self._processes):
             return DriverState("up")
-        if not self._processes or any(process.hopeful for process in self._processes):
+        if not self._processes or self._hopeful():
             return DriverState("connecting")
         return DriverState("down", self._why_down())
 
@@ -146,6 +148,9 @@ class PythonDriver:
             "restarts": sum(process.child.restarts for process in self._processes),
             "lines_dropped": sum(process.child.lines_dropped for process in self._processes),
         }
+
+    def _hopeful(self) -> bool:
+        return any(process.hopeful for process in self._processes)
 
     def _why_down(self) -> str:
         why = (process.why for process in self._processes)
@@ -233,14 +238,14 @@ class PythonDriver:
     def lost(self, process: HostProcess, unbegun: list[Call]) -> None:
         """See process.Pool."""
         self._put_back(unbegun)
-        if not any(one.hopeful for one in self._processes):
+        if not self._hopeful():
             self._give_up(self._why_down())
         for other in self._processes:
             self.free(other)
 
     def failed(self, process: HostProcess) -> None:
         """See process.Pool."""
-        if not any(one.hopeful for one in self._processes):
+        if not self._hopeful():
             self._give_up(self._why_down())
 
     def _give_up(self, why: str) -> None:

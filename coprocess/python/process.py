@@ -28,6 +28,8 @@ SHORT_CALL = 0.002
 """Seconds: while calls take less on the average, a process gets some in advance."""
 CRASH_DELAY_MOST = 1.0
 """Seconds before a process that was ready is replaced, at the most: requests that crash it must not keep it away for long."""
+AGAIN_WITHIN = 3.0
+"""Seconds after which calls do not wait for its replacement any more."""
 LINGER = 1.0
 """Seconds that a process may need to end by itself."""
 WEIGHT = 0.1
@@ -90,6 +92,7 @@ class HostProcess:
         self._timer: asyncio.TimerHandle | None = None
         self._mean = 1.0
         self._idle_since = 0.0
+        self._again_until = 0.0
 
     def _child_settings(self) -> ChildSettings:
         ours = self._settings
@@ -122,13 +125,15 @@ class HostProcess:
     @property
     def hopeful(self) -> bool:
         """Whether it takes calls now or, as far as is known, soon."""
-        return self.phase == "ready" or (self.phase in {"starting", "again"} and not self.detail)
+        if self.phase == "again":
+            return self._loop.time() < self._again_until
+        return self.phase == "ready" or (self.phase == "starting" and not self.detail)
 
     @property
     def why(self) -> str:
         """Why it takes no calls; "" if it does, or will."""
         if not self.detail:
-            return self.child.detail if self.phase == "new" else ""
+            return self.child.detail if self.phase in {"new", "again"} else ""
         return f"{self.detail}: {self.child.detail}" if self._unexplained else self.detail
 
     def start(self) -> None:
@@ -294,6 +299,7 @@ class HostProcess:
             self._bundle_failed("the process ended before it was ready")
         elif self.phase == "ready":
             self.phase = "again"
+            self._again_until = self._loop.time() + AGAIN_WITHIN
         most = self._settings.restart_delay_most
         most = min(most, CRASH_DELAY_MOST) if self.phase == "again" else most
         self.child.settings = replace(self.child.settings, backoff_max=max(most, self.child.settings.backoff_min))

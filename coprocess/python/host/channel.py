@@ -18,6 +18,8 @@ class Ended(Exception):
 class Refused(RuntimeError):
     """The gateway did not do what the plugin asked for; the text says why."""
 
+    __module__ = "tyk.gateway"
+
 
 class Channel:
     """Frames in both directions. One thread at a time reads, for all; each takes what is its own."""

@@ -96,3 +96,14 @@ async def test_the_queue_of_events_is_bounded(tmp_path: Path) -> None:
             assert (await call).outcome == "ok"
         assert host.driver.counts()["events_waiting"] < 5
         await host.until(lambda: host.driver.counts()["events_waiting"] == 0)
+
+
+@on_loop
+async def test_events_for_a_bundle_that_is_down_are_dropped(tmp_path: Path) -> None:
+    """They do not wait for it, nor does the end of the gateway."""
+    async with hosted(write_bundle(tmp_path / "b", "1 / 0\n")) as host:
+        assert host.driver.event(an_event("Told")), "it may still come up"
+        await host.down()
+        assert host.driver.counts()["events_failed"] == 1
+        assert not host.driver.event(an_event("Told"))
+        assert host.driver.counts()["events_dropped"] == 1

@@ -133,6 +133,12 @@ FAULTS = '''
         return request, session
 
     @Hook
+    def ForksAndReturns(request, session, spec):
+        pid = os.fork()
+        request.add_header("Child", str(pid))
+        return request, session
+
+    @Hook
     def LeavesChildren(request, session, spec):
         import subprocess
         child = subprocess.Popen(["sleep", "600"])
@@ -466,6 +472,37 @@ async def test_a_forked_child_cannot_speak_for_its_parent(bundle: Path) -> None:
     async with hosted(bundle) as host:
         assert (await host.call("Forks")).request.set_headers["Child"] == "Ended"
         assert (await host.call("Fine")).request.set_headers["Pid"]
+
+
+@on_loop
+async def test_a_forked_child_that_returns_answers_nothing(bundle: Path) -> None:
+    """It would answer the same call once more."""
+    async with hosted(bundle) as host:
+        child = (await host.call("ForksAndReturns")).request.set_headers["Child"]
+        assert int(child) > 0
+        for number in range(20):
+            assert (await host.call("Fine", echo(f"/{number}"))).request.set_headers["Echo"] == f"/{number}"
+        assert host.driver.counts()["restarts"] == 0
+
+
+@on_loop
+async def test_a_caller_that_fails_harms_no_other(bundle: Path) -> None:
+    """Its own fault is told to the loop."""
+    async with hosted(bundle) as host:
+        await host.up()
+        told: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: told.append(context["exception"]))
+
+        def fails(reply: Reply) -> None:
+            raise ValueError("the caller's")
+
+        message = Object(hook_type=1, hook_name="Fine").SerializeToString()
+        calls = []
+        for _ in range(20):
+            host.driver.dispatch(message, 20, fails)
+            calls.append(host.send("Fine"))
+        assert await gathered(*calls) == ["ok"] * 20
+        assert [str(error) for error in told] == ["the caller's"] * 20
 
 
 @on_loop

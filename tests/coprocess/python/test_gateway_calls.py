@@ -171,7 +171,7 @@ async def test_data_are_kept_in_the_store(bundle: Path, tmp_path: Path) -> None:
                 server.stop()
                 reply = await host.failed("Get")
                 assert reply.outcome == "error"
-                assert reply.detail.startswith("coprocess.python.host.channel.Refused: ")
+                assert reply.detail.startswith("tyk.gateway.Refused: ")
                 assert (await host.send("Fine")).outcome == "ok"
         finally:
             await store.close()

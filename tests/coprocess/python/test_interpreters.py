@@ -126,6 +126,28 @@ async def test_what_was_missing_may_come_later(tmp_path: Path, environment: Path
 
 
 @on_loop
+async def test_an_interpreter_that_vanishes_is_named_and_may_come_back(tmp_path: Path) -> None:
+    """As when a virtual environment is made anew."""
+    link = tmp_path / "python"
+    link.symlink_to(sys.executable)
+    code = CODE + """
+    @Hook
+    def End(request, session, spec):
+        import os
+        os._exit(0)
+    """
+    async with hosted(write_bundle(tmp_path / "b", code), interpreter=str(link), restart_delay_most=0.2) as host:
+        await host.up()
+        link.unlink()
+        assert (await host.failed("End")).outcome == "error"
+        assert "cannot be started: [Errno 2]" in await host.down()
+        assert (await host.failed("Where")).outcome == "away"
+        link.symlink_to(sys.executable)
+        await host.up()
+        assert (await host.call("Where")).session.metadata["token"] == "t"
+
+
+@on_loop
 async def test_a_bundle_that_does_not_finish_its_import_is_ended(tmp_path: Path) -> None:
     """And says so."""
     bundle = write_bundle(tmp_path / "b", "import time\ntime.sleep(600)\n")
