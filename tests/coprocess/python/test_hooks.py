@@ -249,6 +249,7 @@ SEMANTICS = '''
     @Hook
     def Check(request, session, spec):
         message = request.object
+        assert list(vars(request)) == ["object"]
         assert message.headers["Missing"] == "" and "Missing" in message.headers
         assert message.params.get("x", None) is None
         assert sorted(dict(message.params)) == ["p"] and list(message.params.keys()) == ["p"]
