@@ -1,0 +1,161 @@
+"""Keeps one connection to a server open."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import socket
+import ssl
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Literal
+
+from coprocess.grpc.http2 import Connection
+from coprocess.grpc.settings import GrpcSettings, SettingsError
+from coprocess.grpc.tls import PROTOCOL, client_context, file_marks
+
+if TYPE_CHECKING:
+    from coprocess.grpc.driver import GrpcDriver
+
+GROWTH = 1.6
+JITTER = 0.2
+MOST_ADDRESSES = 64
+"""Of one name that are tried or used."""
+
+Address = tuple[str, int]
+"""(IP address, port), or (path, 0) of a unix socket."""
+
+
+class Unreachable(Exception):
+    """No connection came about; the text says why."""
+
+
+class Dialer:
+    """Opens connections to addresses of one server, over TLS if it is set."""
+
+    def __init__(self, driver: GrpcDriver, settings: GrpcSettings) -> None:
+        """Raises SettingsError for TLS files that cannot be used."""
+        self._driver = driver
+        self._settings = settings
+        self._target = settings.address()
+        self._context = client_context(settings)
+        self._marks = file_marks(settings)
+
+    async def resolve(self) -> list[Address]:
+        """The addresses of the target. Raises Unreachable."""
+        target = self._target
+        if target.path:
+            return [(target.path, 0)]
+        if not target.is_name:
+            return [(target.host, target.port)]
+        try:
+            async with asyncio.timeout(self._settings.connect_timeout):
+                found = await self._driver.loop.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
+        except (OSError, TimeoutError, UnicodeError) as e:
+            raise Unreachable(f"{target.host} has no address: {_say(e)}") from e
+        return list(dict.fromkeys((str(where[0]), target.port) for *_, where in found))[:MOST_ADDRESSES]
+
+    async def open(self, address: Address) -> Connection:
+        """A connection on which the server has said its settings. Raises Unreachable."""
+        connection = Connection(self._driver)
+        try:
+            async with asyncio.timeout(self._settings.connect_timeout):
+                await self._transport(connection, address)
+                refused = await connection.opened
+        except (OSError, TimeoutError, SettingsError, Unreachable) as e:
+            raise Unreachable(f"{_name(address)}: {_say(e)}") from e
+        finally:
+            if not connection.opened.done() or connection.opened.cancelled():
+                connection.close("it was not opened in time")
+        if refused:
+            raise Unreachable(f"{_name(address)}: {refused}")
+        return connection
+
+    async def _transport(self, connection: Connection, address: Address) -> None:
+        loop, host = self._driver.loop, address[0]
+        context = self._tls_context()
+        server_name = (self._settings.server_name or self._target.host or "localhost") if context else None
+        if self._target.path:
+            transport, _ = await loop.create_unix_connection(lambda: connection, host, ssl=context, server_hostname=server_name)
+        else:
+            transport, _ = await loop.create_connection(lambda: connection, *address, ssl=context, server_hostname=server_name)
+            raw = transport.get_extra_info("socket")
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            if hasattr(socket, "TCP_USER_TIMEOUT"):
+                raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(self._settings.keepalive_timeout * 2000))
+        if context is not None:
+            tls: ssl.SSLObject = transport.get_extra_info("ssl_object")
+            if tls.selected_alpn_protocol() != PROTOCOL:
+                raise Unreachable("the server does not offer HTTP/2 by ALPN")
+
+    def _tls_context(self) -> ssl.SSLContext | None:
+        """Files that have changed are read anew."""
+        if self._context is not None:
+            try:
+                if (marks := file_marks(self._settings)) != self._marks:
+                    self._context, self._marks = client_context(self._settings), marks
+            except OSError as e:
+                raise Unreachable(f"a file of its TLS settings: {_say(e)}") from e
+        return self._context
+
+
+class Link:
+    """One connection, opened again whenever it ends. `status` is sticky: after a failure it is down until a connection is up."""
+
+    def __init__(self, driver: GrpcDriver, dialer: Dialer, addresses: Callable[[], Awaitable[list[Address]]]) -> None:
+        """addresses: asked before each attempt; the first one that answers is used."""
+        self.status: Literal["connecting", "up", "down"] = "connecting"
+        self.detail = ""
+        self.connection: Connection | None = None
+        self._driver = driver
+        self._dialer = dialer
+        self._addresses = addresses
+
+    async def run(self) -> None:
+        """Until it is cancelled."""
+        settings, loop = self._driver.settings, self._driver.loop
+        failures = 0
+        while True:
+            try:
+                self.connection = await self._open()
+            except Unreachable as e:
+                failures += 1
+                self._driver.connect_failed()
+                self._set("down", str(e))
+            else:
+                began = loop.time()
+                self._set("up", "")
+                detail = await self.connection.ended
+                if self.connection.useful or loop.time() - began > settings.backoff_max:
+                    failures = 0
+                    self._set("connecting", detail)
+                    continue
+                failures += 1
+                self._set("down", detail)
+            delay = min(settings.backoff_max, settings.backoff_min * GROWTH ** min(failures - 1, 50))
+            await asyncio.sleep(delay * random.uniform(1 - JITTER, 1 + JITTER))
+
+    async def _open(self) -> Connection:
+        reasons = []
+        for address in await self._addresses():
+            try:
+                return await self._dialer.open(address)
+            except Unreachable as e:
+                reasons.append(str(e))
+        raise Unreachable("; ".join(reasons[:4]) or "no address")
+
+    def _set(self, status: Literal["connecting", "up", "down"], detail: str) -> None:
+        self.status, self.detail = status, detail
+        self._driver.link_changed(self)
+
+
+def _name(address: Address) -> str:
+    host, port = address
+    if not port:
+        return f"unix:{host}"
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _say(e: BaseException) -> str:
+    if isinstance(e, TimeoutError) and not e.args:
+        return "no answer in time"
+    return str(e) or type(e).__name__
