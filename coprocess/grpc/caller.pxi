@@ -86,7 +86,7 @@ cdef class Caller:
         if not deadline > 0:
             return self.refuse(call, O_TIMEOUT, "the deadline had passed")
         now = clock()
-        call.due = now + <int64_t>(min(deadline, 1e9) * 1000 + 0.999)
+        call.due = now + <int64_t>(min(deadline, 1e9) * 1e6) + 1
         if self.in_flight < self.max_in_flight and not self.waiting:
             connection = self.pick()
             if connection is not None:
@@ -162,6 +162,8 @@ cdef class Caller:
         if self.deadlines is not None:
             self.deadlines.remove(call)
         call.clear()
+        if self.waiting:
+            self.pump()                             # before `done`, which may bring new calls
         if call.event:
             self.events -= 1
             if outcome != O_OK:
@@ -173,8 +175,6 @@ cdef class Caller:
                 done(Reply(OUTCOME_NAMES[<int>outcome], message, detail))
             except Exception:
                 self.logger.exception('gRPC server "%s": the end of a call', self.settings.name)
-        if self.waiting:
-            self.pump()
         return self.calm()
 
     cdef int calm(self) except -1:

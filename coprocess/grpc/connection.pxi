@@ -74,6 +74,7 @@ cdef class Connection(Frames):
 
     def resume_writing(self):
         self.paused = False
+        self.unread = 0
         self.pump_data()
         self.caller.pump()
 
@@ -89,7 +90,7 @@ cdef class Connection(Frames):
         cdef char[24] timeout
         cdef int digits
         cdef uint8_t* p
-        cdef int64_t left = max(1, call.due - now)
+        cdef int64_t left = max(1, (call.due - now) // 1000)
         if left < 100000000:
             digits = snprintf(timeout, sizeof(timeout), "%lldm", <long long>left)
         else:
@@ -116,11 +117,10 @@ cdef class Connection(Frames):
         p += len(TIMEOUT_NAME)
         p[0] = digits
         memcpy(p + 1, timeout, digits)
-        if total <= self.send_window and total <= call.send_window and total <= self.most_frame and not self.sending:
+        if total <= LARGEST_FRAME and total <= self.send_window and total <= call.send_window:
             self.put_data(call, total, True)
         else:
-            self.sending.append(call)
-            self.pump_data()
+            self.sending.append(call)                # its turn comes with the flush
         return self.arm()
 
     cdef int put_data(self, Call call, Py_ssize_t n, bint ends) except -1:
@@ -164,6 +164,11 @@ cdef class Connection(Frames):
     cdef int flushed(self, Py_ssize_t n) except -1:
         self.caller.n[N_BYTES_OUT] += n
         self.written_stream = self.next_stream
+        if self.sending and self.send_window > 0 and not self.paused:
+            self.arm()
+        return 0
+
+    cdef int fill(self) except -1:
         return self.pump_data()
 
     # -- ending calls ------------------------------------------------------------
@@ -456,7 +461,7 @@ cdef class Connection(Frames):
             elif kind == MAX_FRAME_SIZE:
                 if value < 16384 or value > 0xFFFFFF:
                     raise Fault(PROTOCOL_ERROR, "a frame size that is not allowed")
-                self.most_frame = min(value, HIGH)
+                self.most_frame = min(<Py_ssize_t>value, <Py_ssize_t>HIGH)
         self.frame(0, SETTINGS, ACK, 0)
         self.acknowledge()
         if not self.settled:
@@ -474,8 +479,10 @@ cdef class Connection(Frames):
         return self.acknowledge()
 
     cdef int acknowledge(self) except -1:
-        if self.paused and self.transport.get_write_buffer_size() > 4 * HIGH:
-            raise Fault(ENHANCE_YOUR_CALM, "a server that asks and does not read")
+        if self.paused:
+            self.unread += 1
+            if self.unread > MOST_UNREAD:
+                raise Fault(ENHANCE_YOUR_CALM, "a server that asks and does not read")
         return self.arm()
 
     cdef int on_goaway(self, uint32_t last, uint32_t code, bytes text) except -1:

@@ -48,7 +48,7 @@ cdef class Deadlines:
         cdef Call head
         if self.timer is None:
             self.cursor = now // STEP
-            self.timer = self.loop.call_later(STEP / 1000.0, self._tick)
+            self.timer = self.loop.call_later(STEP / 1e6, self._tick)
         if step <= self.cursor:
             step = self.cursor + 1
         call.slot = step % SLOTS
@@ -87,7 +87,7 @@ cdef class Deadlines:
                 if call.due <= now:
                     late.append(call)
                 call = call.after
-        self.timer = self.loop.call_later(STEP / 1000.0, self._tick) if self.many else None
+        self.timer = self.loop.call_later(STEP / 1e6, self._tick) if self.many else None
         for call in late:
             if call.stage == S_SENT:
                 call.connection.give_up(call, CANCEL)

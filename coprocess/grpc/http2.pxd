@@ -40,7 +40,7 @@ cdef class Call:
     cdef bytes message
     cdef Stage stage
     cdef bint event, retried
-    cdef int64_t due                    # CLOCK_MONOTONIC, milliseconds
+    cdef int64_t due                    # CLOCK_MONOTONIC, microseconds
     cdef Call before, after             # neighbours in its slot of Deadlines
     cdef int slot                       # -1: in none
     cdef uint32_t stream
@@ -109,6 +109,7 @@ cdef class Output:
     cdef int word(self, int kind, uint32_t stream, uint32_t value) except -1
     cdef int arm(self) except -1
     cdef int flush(self) except -1
+    cdef int fill(self) except -1
     cdef int flushed(self, Py_ssize_t n) except -1
 
 cdef class Frames(Output):
@@ -151,6 +152,7 @@ cdef class Connection(Frames):
     cdef Py_ssize_t most_frame
     cdef bytes table_update             # to be said in the next block of fields
     cdef Answer usual_head, usual_end   # as they came last
+    cdef int unread                     # acknowledgements since writing was paused
     cdef bint heard, asked              # bytes since the last beat; a PING of ours is open
     cdef object timer
     cdef bint has_room(self)

@@ -47,8 +47,9 @@ cdef enum:
     LARGEST_BLOCK = 32768               # bytes of it as it is sent
     MOST_BLOCK_FRAMES = 16
     MOST_CHATTER = 10000                # frames in a beat that do not bring any call on
+    MOST_UNREAD = 10000
     HIGH = 256 * 1024                   # bytes of requests in the buffer
-    STEP = 10                           # milliseconds
+    STEP = 10000                        # microseconds
     SLOTS = 512
     MOST_DETAIL = 1024                  # characters of what a server says, for the log
 
@@ -90,7 +91,7 @@ cdef str code_name(uint32_t code):
 cdef inline int64_t clock() noexcept:
     cdef timespec t
     clock_gettime(CLOCK_MONOTONIC, &t)
-    return <int64_t>t.tv_sec * 1000 + t.tv_nsec // 1000000
+    return <int64_t>t.tv_sec * 1000000 + t.tv_nsec // 1000
 
 
 cdef inline uint32_t word_at(const uint8_t* p) noexcept:

@@ -25,6 +25,12 @@ Address = tuple[str, int]
 """(IP address, port), or (path, 0) of a unix socket."""
 
 
+async def look_up(loop: asyncio.AbstractEventLoop, host: str, port: int) -> list[str]:
+    """The addresses of a name, by the loop, which keeps the wait for it off its thread."""
+    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(where[0]) for *_, where in found))
+
+
 class Unreachable(Exception):
     """No connection came about; the text says why."""
 
@@ -49,10 +55,10 @@ class Dialer:
             return [(target.host, target.port)]
         try:
             async with asyncio.timeout(self._settings.connect_timeout):
-                found = await self._driver.loop.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
+                found = await look_up(self._driver.loop, target.host, target.port)
         except (OSError, TimeoutError, UnicodeError) as e:
             raise Unreachable(f"{target.host} has no address: {_say(e)}") from e
-        return list(dict.fromkeys((str(where[0]), target.port) for *_, where in found))[:MOST_ADDRESSES]
+        return [(address, target.port) for address in found[:MOST_ADDRESSES]]
 
     async def open(self, address: Address) -> Connection:
         """A connection on which the server has said its settings. Raises Unreachable."""
@@ -99,7 +105,7 @@ class Dialer:
 
 
 class Link:
-    """One connection, opened again whenever it ends. `status` is sticky: after a failure it is down until a connection is up."""
+    """One connection, opened again whenever it ends. After a failure `status` is down until a connection is up."""
 
     def __init__(self, driver: GrpcDriver, dialer: Dialer, addresses: Callable[[], Awaitable[list[Address]]]) -> None:
         """addresses: asked before each attempt; the first one that answers is used."""
@@ -125,11 +131,11 @@ class Link:
                 began = loop.time()
                 self._set("up", "")
                 detail = await self.connection.ended
-                if self.connection.useful or loop.time() - began > settings.backoff_max:
-                    failures = 0
+                useful = self.connection.useful or loop.time() - began > settings.backoff_max
+                failures = 0 if useful else failures + 1
+                if failures < 2:
                     self._set("connecting", detail)
                     continue
-                failures += 1
                 self._set("down", detail)
             delay = min(settings.backoff_max, settings.backoff_min * GROWTH ** min(failures - 1, 50))
             await asyncio.sleep(delay * random.uniform(1 - JITTER, 1 + JITTER))

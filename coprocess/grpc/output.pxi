@@ -48,6 +48,7 @@ cdef class Output:
 
     def _flush(self):
         self.armed = False
+        self.fill()
         self.flush()
 
     cdef int flush(self) except -1:
@@ -61,6 +62,10 @@ cdef class Output:
                 self.room = 0
             self.transport.write(data)
             self.flushed(PyBytes_GET_SIZE(data))
+        return 0
+
+    cdef int fill(self) except -1:
+        """Put what has waited for its turn into the buffer."""
         return 0
 
     cdef int flushed(self, Py_ssize_t n) except -1:
