@@ -29,6 +29,7 @@ cdef class Connection(Frames):
         cdef uint8_t* p
         cdef int i
         self.transport = transport
+        self.wire = transport
         memcpy(self.space(len(PREFACE)), PyBytes_AS_STRING(PREFACE), len(PREFACE))
         p = self.frame(24, SETTINGS, 0, 0)
         for kind, value in (
@@ -63,6 +64,7 @@ cdef class Connection(Frames):
 
     def connection_lost(self, exc):
         self.transport = None
+        self.wire = None
         if self.state == H_OPENING or self.state == H_READY:
             self.caller.n[N_DISCONNECTS] += 1
         self.fail(O_AWAY, f"the connection was lost: {exc}" if exc is not None else "the server closed the connection")
@@ -210,8 +212,7 @@ cdef class Connection(Frames):
         """Send GOAWAY, and close once it is written, or soon in any case."""
         cdef bytes text = detail.encode()[:256]
         cdef uint8_t* p
-        transport = self.transport
-        if transport is None:
+        if self.transport is None:
             return 0
         p = self.frame(8 + len(text), GOAWAY, 0, 0)
         put_word(p, 0)
@@ -219,8 +220,8 @@ cdef class Connection(Frames):
         memcpy(p + 8, PyBytes_AS_STRING(text), len(text))
         self.flush()
         self.transport = None
-        transport.close()
-        self.loop.call_later(1.0, transport.abort)
+        self.wire.close()
+        self.loop.call_later(LINGER, self.abort)
         return 0
 
     cdef int fail(self, Outcome outcome, str detail) except -1:
@@ -248,6 +249,8 @@ cdef class Connection(Frames):
     def close(self, str why):
         """Send GOAWAY, end its calls as away."""
         self.fail(O_AWAY, why)
+        if self.wire is None and not self.gone.done():
+            self.gone.set_result(None)
 
     def drain(self, str why):
         """Take no more calls; close after the last one."""
@@ -257,8 +260,8 @@ cdef class Connection(Frames):
 
     def abort(self):
         """Give the transport up at once."""
-        if self.transport is not None:
-            self.transport.abort()
+        if self.wire is not None:
+            self.wire.abort()
 
     def _beat(self):
         """Housekeeping; with keepalive_time set, a server that was silent while it had calls is asked whether it is there."""

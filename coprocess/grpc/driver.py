@@ -8,7 +8,7 @@ import logging
 from collections.abc import Coroutine
 
 from coprocess.driver import DriverState, Format
-from coprocess.grpc.http2 import Caller
+from coprocess.grpc.http2 import Caller, Connection
 from coprocess.grpc.link import Address, Dialer, Link, Unreachable
 from coprocess.grpc.settings import GrpcSettings, SettingsError
 
@@ -17,6 +17,7 @@ logger = logging.getLogger("preforge.grpc")
 LEAST_RESOLVE_INTERVAL = 1.0
 GOODBYE_TIME = 0.5
 """Seconds that connections have to send what is left in their buffers."""
+ABORT_TIME = 0.1
 
 
 class GrpcDriver(Caller):
@@ -30,6 +31,7 @@ class GrpcDriver(Caller):
         self._links: dict[tuple[Address | None, int], Link] = {}
         self._tasks: dict[Link, asyncio.Task[None]] = {}
         self._balancer: asyncio.Task[None] | None = None
+        self._connections: set[Connection] = set()
         self._resolve_now = asyncio.Event()
         self._logged = ""
 
@@ -59,11 +61,9 @@ class GrpcDriver(Caller):
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             self.end_all()
-            gone = [link.connection.gone for link in self._links.values() if link.connection is not None]
             self._links.clear()
             self._tasks.clear()
-            if gone:
-                await asyncio.wait(gone, timeout=GOODBYE_TIME)
+            await self._close_connections()
 
     def state(self) -> DriverState:
         """Whether calls would reach the server now."""
@@ -83,8 +83,12 @@ class GrpcDriver(Caller):
             self._logged = status
             logger.log(
                 logging.WARNING if status == "down" else logging.INFO,
-                'gRPC server "%s" at %s is %s%s', self.settings.name, self.settings.target, status, f": {detail}" if detail else "",
-            )  # fmt: skip
+                'gRPC server "%s" at %s is %s%s',
+                self.settings.name,
+                self.settings.target,
+                status,
+                f": {detail}" if detail else "",
+            )
 
     def _add(self, dialer: Dialer, address: Address | None, number: int) -> None:
         async def only() -> list[Address]:
@@ -93,6 +97,20 @@ class GrpcDriver(Caller):
         link = Link(self, dialer, only if address else dialer.resolve)
         self._links[address, number] = link
         self._tasks[link] = self._spawn(link.run())
+
+    def keep(self, connection: Connection) -> None:
+        """Know a connection as long as it has a transport, or may get one."""
+        self._connections.add(connection)
+        connection.gone.add_done_callback(lambda _: self._connections.discard(connection))
+
+    async def _close_connections(self) -> None:
+        for connection in self._connections:
+            connection.close("closing")
+        for wait in (GOODBYE_TIME, ABORT_TIME):
+            if self._connections:
+                await asyncio.wait([connection.gone for connection in self._connections], timeout=wait)
+            for connection in self._connections:
+                connection.abort()
 
     def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         return self.loop.create_task(work)

@@ -144,6 +144,7 @@ cdef class Connection(Frames):
     cdef readonly object ended          # future: it takes no more calls; its result says why
     cdef readonly object gone           # future: the transport is lost
     cdef readonly bint useful           # it has carried a reply
+    cdef object wire                    # the transport, also when nothing more is to be written
     cdef State state
     cdef dict streams                   # id -> Call
     cdef object sending                 # deque: calls with a part of their request unwritten that their window allows

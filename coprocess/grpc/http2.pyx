@@ -53,6 +53,8 @@ cdef enum:
     SLOTS = 512
     MOST_DETAIL = 1024                  # characters of what a server says, for the log
 
+cdef double LINGER = 0.5                # seconds for what is left in the buffer of a connection that is given up
+
 OUTCOMES = ("ok", "error", "timeout", "busy", "away", "too_large", "disabled")
 TOTAL_NAMES = (
     "replies", "errors", "timeouts", "busy", "away", "too_large", "disabled", "calls", "cancelled", "retries", "events",

@@ -7,7 +7,7 @@ import random
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from coprocess.grpc.http2 import Connection
 from coprocess.grpc.settings import GrpcSettings, SettingsError
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 GROWTH = 1.6
 JITTER = 0.2
+TLS_GOODBYE = 0.5
+"""Seconds that a server has to answer the end of TLS."""
 MOST_ADDRESSES = 64
 """Of one name that are tried or used."""
 
@@ -63,33 +65,38 @@ class Dialer:
     async def open(self, address: Address) -> Connection:
         """A connection on which the server has said its settings. Raises Unreachable."""
         connection = Connection(self._driver)
+        self._driver.keep(connection)
+        opened = False
         try:
             async with asyncio.timeout(self._settings.connect_timeout):
                 await self._transport(connection, address)
                 refused = await connection.opened
+            opened = True
         except (OSError, TimeoutError, SettingsError, Unreachable) as e:
             raise Unreachable(f"{_name(address)}: {_say(e)}") from e
         finally:
-            if not connection.opened.done() or connection.opened.cancelled():
+            if not opened:
                 connection.close("it was not opened in time")
         if refused:
             raise Unreachable(f"{_name(address)}: {refused}")
         return connection
 
     async def _transport(self, connection: Connection, address: Address) -> None:
-        loop, host = self._driver.loop, address[0]
-        context = self._tls_context()
-        server_name = (self._settings.server_name or self._target.host or "localhost") if context else None
+        loop, context = self._driver.loop, self._tls_context()
+        tls_options: dict[str, Any] = {}
+        if context is not None:
+            name = self._settings.server_name or self._target.host or "localhost"
+            tls_options = {"ssl": context, "server_hostname": name, "ssl_shutdown_timeout": TLS_GOODBYE}
         if self._target.path:
-            transport, _ = await loop.create_unix_connection(lambda: connection, host, ssl=context, server_hostname=server_name)
+            transport, _ = await loop.create_unix_connection(lambda: connection, address[0], **tls_options)
         else:
-            transport, _ = await loop.create_connection(lambda: connection, *address, ssl=context, server_hostname=server_name)
+            transport, _ = await loop.create_connection(lambda: connection, *address, **tls_options)
             raw = transport.get_extra_info("socket")
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             if hasattr(socket, "TCP_USER_TIMEOUT"):
                 raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(self._settings.keepalive_timeout * 2000))
         if context is not None:
-            tls: ssl.SSLObject = transport.get_extra_info("ssl_object")
+            tls = transport.get_extra_info("ssl_object")
             if tls.selected_alpn_protocol() != PROTOCOL:
                 raise Unreachable("the server does not offer HTTP/2 by ALPN")
 

@@ -203,7 +203,7 @@ def test_events_reach_the_plugin(server: Child) -> None:
     async def main() -> bytes:
         async with driving(f"127.0.0.1:{server.port}") as driver:
             before = int((await tell(driver, b"count")).message.split()[1])
-            assert all([driver.event(b'{"n": %d}' % i) for i in range(10)])
+            assert [driver.event(b'{"n": %d}' % i) for i in range(10)] == [True] * 10
             await until(lambda: driver.counts()["events_pending"] == 0)
             counts = driver.counts()
             assert (counts["events"], counts["events_failed"], counts["calls"]) == (10, 0, 1)

@@ -9,7 +9,18 @@ import pytest
 
 from coprocess.driver import Reply
 from tests.coprocess.grpc.model import (
-    DATA, END_STREAM, HEADERS, RST_STREAM, WINDOW_UPDATE, Frame, Peer, Reader, frame, response, scripted, settings,
+    DATA,
+    END_STREAM,
+    HEADERS,
+    RST_STREAM,
+    WINDOW_UPDATE,
+    Frame,
+    Peer,
+    Reader,
+    frame,
+    response,
+    scripted,
+    settings,
 )  # fmt: skip
 from tests.coprocess.grpc.rig import MIB, ask, child, drive, driving, grpcio, tell, until
 
@@ -237,8 +248,8 @@ def test_requests_say_what_servers_expect() -> None:
         fields = dict(Reader(head.payload).fields())
         assert fields.pop(b"grpc-timeout") in {b"4999m", b"5000m"}
         assert fields == {
-            b":method": b"POST", b":scheme": b"http", b":path": b"/coprocess.Dispatcher/Dispatch", b":authority": b"plugins.example",
-            b"te": b"trailers", b"content-type": b"application/grpc", b"user-agent": b"grpc-preforge",
+            b":method": b"POST", b":scheme": b"http", b":path": b"/coprocess.Dispatcher/Dispatch",
+            b":authority": b"plugins.example", b"te": b"trailers", b"content-type": b"application/grpc", b"user-agent": b"grpc-preforge",
         }  # fmt: skip
         peer.send(response(head.stream, b"fine"))
         second = await peer.find(HEADERS)

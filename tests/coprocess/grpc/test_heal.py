@@ -12,7 +12,17 @@ from coprocess.driver import Reply
 from coprocess.grpc import GrpcSettings
 from coprocess.grpc.link import GROWTH, JITTER
 from tests.coprocess.grpc.model import (
-    ACK, DATA, GOAWAY, HEADERS, PING, RST_STREAM, Peer, frame, response, scripted, settings,
+    ACK,
+    DATA,
+    GOAWAY,
+    HEADERS,
+    PING,
+    RST_STREAM,
+    Peer,
+    frame,
+    response,
+    scripted,
+    settings,
 )  # fmt: skip
 from tests.coprocess.grpc.rig import Asked, Child, ask, drive, driving, free_port, grpcio, tell, until
 

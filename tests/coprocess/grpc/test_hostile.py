@@ -1,4 +1,4 @@
-"""A server that breaks the protocol: the connection ends with the right error, every call ends once, and the next connection works."""
+"""A server that breaks the protocol: its connection ends with the right error, every call ends once, the next connection works."""
 
 from __future__ import annotations
 
@@ -11,8 +11,29 @@ from hypothesis import strategies as st
 
 from coprocess.driver import Reply
 from tests.coprocess.grpc.model import (
-    ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEAD, HEADERS, PADDED, PING, PRIORITY, PUSH_PROMISE, RST_STREAM,
-    SETTINGS, WINDOW_UPDATE, Frame, Peer, frame, literal, response, scripted, settings, trailers,
+    ACK,
+    CONTINUATION,
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    GOAWAY,
+    HEAD,
+    HEADERS,
+    PADDED,
+    PING,
+    PRIORITY,
+    PUSH_PROMISE,
+    RST_STREAM,
+    SETTINGS,
+    WINDOW_UPDATE,
+    Frame,
+    Peer,
+    frame,
+    literal,
+    response,
+    scripted,
+    settings,
+    trailers,
 )  # fmt: skip
 from tests.coprocess.grpc.rig import ask, drive, driving, tell, until
 
@@ -160,7 +181,8 @@ UNUSUAL = {
     ),
     "an informational response first": frame(HEADERS, END_HEADERS, 1, literal(b":status", b"103")) + response(1, b"fine"),
     "unknown frames, settings and flags": (
-        frame(99, 255, 1, b"abc") + frame(SETTINGS, 0, 0, b"\x77\x77\0\0\0\1") + frame(PRIORITY, 0, 3, b"\0" * 5) + response(1, b"fine")
+        frame(99, 255, 1, b"abc") + frame(SETTINGS, 0, 0, b"\x77\x77\0\0\0\1") + frame(PRIORITY, 0, 3, b"\0" * 5)
+        + response(1, b"fine")
     ),
     "the reserved bit": OPEN[:5] + b"\x80" + OPEN[6:] + response(1, b"fine")[len(OPEN) :],
     "table sizes": frame(HEADERS, END_HEADERS, 1, b"\x20" + HEAD) + response(1, b"fine")[len(OPEN) :],
