@@ -65,6 +65,8 @@ cdef class Connection(Frames):
     def connection_lost(self, exc):
         self.transport = None
         self.wire = None
+        if self.timer is not None:
+            self.timer.cancel()
         if self.state == H_OPENING or self.state == H_READY:
             self.caller.n[N_DISCONNECTS] += 1
         self.fail(O_AWAY, f"the connection was lost: {exc}" if exc is not None else "the server closed the connection")
@@ -123,6 +125,10 @@ cdef class Connection(Frames):
             self.put_data(call, total, True)
         else:
             self.sending.append(call)                # its turn comes with the flush
+        if self.chatter:
+            self.chatter = max(0, self.chatter - CHATTER_OF_A_CALL)
+        if len(self.streams) == 1 and not self.sending:
+            return self.flush()                     # nothing to wait for: the only call is not held back for a turn of the loop
         return self.arm()
 
     cdef int put_data(self, Call call, Py_ssize_t n, bint ends) except -1:
@@ -220,6 +226,8 @@ cdef class Connection(Frames):
         memcpy(p + 8, PyBytes_AS_STRING(text), len(text))
         self.flush()
         self.transport = None
+        if self.timer is not None:
+            self.timer.cancel()
         self.wire.close()
         self.loop.call_later(LINGER, self.abort)
         return 0
@@ -231,8 +239,6 @@ cdef class Connection(Frames):
             return 0
         self.take_no_more(detail)
         self.state = H_CLOSED
-        if self.timer is not None:
-            self.timer.cancel()
         calls = list(self.streams.values())
         self.streams = {}
         self.sending.clear()
@@ -284,17 +290,18 @@ cdef class Connection(Frames):
 
     # -- what the server sends -----------------------------------------------------
 
-    cdef Call find(self, uint32_t stream):
-        """Its call; None for a stream that is over. Raises Fault for one that never was."""
+    cdef Call find(self, uint32_t stream, bint carries):
+        """Its call; None for a stream that is over, where what carries nothing counts as chatter. Raises Fault for one that was
+        never opened, or that the server cannot know of yet."""
         found = self.streams.get(stream)
-        if found is None:
-            if not stream & 1 or stream >= self.next_stream:
-                raise Fault(PROTOCOL_ERROR, f"a frame of stream {stream}, which does not exist")
+        if not stream & 1 or stream >= self.written_stream:
+            raise Fault(PROTOCOL_ERROR, f"a frame of stream {stream}, which was not opened")
+        if found is None and not carries:
             self.idle()
         return <Call>found
 
     cdef int on_data_frame(self, uint32_t stream, Py_ssize_t n, Py_ssize_t padding) except -1:
-        cdef Call call = self.find(stream)
+        cdef Call call = self.find(stream, n > padding)
         self.receive_window -= n
         if self.receive_window < 0:
             raise Fault(FLOW_CONTROL_ERROR, "more than the connection's window")
@@ -372,7 +379,7 @@ cdef class Connection(Frames):
         return usual
 
     cdef int on_fields(self, uint32_t stream, const uint8_t* p, Py_ssize_t n, bint ends) except -1:
-        cdef Call call = self.find(stream)
+        cdef Call call = self.find(stream, False)
         cdef Answer answer = self.meaning(p, n, ends)
         if call is None:
             return 0
@@ -419,7 +426,7 @@ cdef class Connection(Frames):
         return self.caller.end(call, outcome, message, detail)
 
     cdef int on_reset(self, uint32_t stream, uint32_t code) except -1:
-        cdef Call call = self.find(stream)
+        cdef Call call = self.find(stream, False)
         if call is None:
             return 0
         if code == REFUSED_STREAM and not call.retried:
@@ -436,7 +443,7 @@ cdef class Connection(Frames):
         cdef Py_ssize_t at
         cdef uint32_t value
         cdef int kind
-        cdef int64_t change
+        cdef int64_t change, window = self.initial_window
         cdef Call call
         for at in range(0, n, 6):
             kind = p[at] << 8 | p[at + 1]
@@ -452,19 +459,21 @@ cdef class Connection(Frames):
             elif kind == INITIAL_WINDOW_SIZE:
                 if value > LARGEST_WINDOW:
                     raise Fault(FLOW_CONTROL_ERROR, "a window that is too large")
-                change = <int64_t>value - self.initial_window
-                self.initial_window = value
-                for call in self.streams.values():
-                    call.send_window += change
-                    if call.send_window > LARGEST_WINDOW:
-                        raise Fault(FLOW_CONTROL_ERROR, "a window that is too large")
-                    if call.blocked and call.send_window > 0:
-                        call.blocked = False
-                        self.sending.append(call)
+                window = value
             elif kind == MAX_FRAME_SIZE:
                 if value < 16384 or value > 0xFFFFFF:
                     raise Fault(PROTOCOL_ERROR, "a frame size that is not allowed")
                 self.most_frame = min(<Py_ssize_t>value, <Py_ssize_t>HIGH)
+        change = window - self.initial_window
+        if change:
+            self.initial_window = window
+            for call in self.streams.values():
+                call.send_window += change
+                if call.send_window > LARGEST_WINDOW:
+                    raise Fault(FLOW_CONTROL_ERROR, "a window that is too large")
+                if call.blocked and call.send_window > 0:
+                    call.blocked = False
+                    self.sending.append(call)
         self.frame(0, SETTINGS, ACK, 0)
         self.acknowledge()
         if not self.settled:
@@ -518,7 +527,7 @@ cdef class Connection(Frames):
             if not self.sending:
                 self.idle()
             return self.pump_data()
-        call = self.find(stream)
+        call = self.find(stream, False)
         if call is None:
             return 0
         if more == 0:

@@ -77,7 +77,7 @@ class GrpcDriver(Caller):
         links = self._links.values()
         if link.status != "up":
             self._resolve_now.set()
-        self.without_connection(any(other.status == "connecting" for other in links), link.detail)
+        self.without_connection(any(other.status != "down" for other in links), link.detail)
         status, detail = self.status
         if status != self._logged:
             self._logged = status

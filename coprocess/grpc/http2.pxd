@@ -170,4 +170,4 @@ cdef class Connection(Frames):
     cdef int take_no_more(self, str why) except -1
     cdef int fail(self, Outcome outcome, str detail) except -1
     cdef int goodbye(self, uint32_t code, str detail) except -1
-    cdef Call find(self, uint32_t stream)
+    cdef Call find(self, uint32_t stream, bint carries)

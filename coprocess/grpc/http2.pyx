@@ -47,7 +47,8 @@ cdef enum:
     LARGEST_BLOCK = 32768               # bytes of it as it is sent
     MOST_BLOCK_FRAMES = 16
     MOST_CHATTER = 10000                # frames in a beat that do not bring any call on
-    MOST_UNREAD = 10000
+    CHATTER_OF_A_CALL = 8               # such frames that are normal for each call
+    MOST_UNREAD = 10000                 # acknowledgements that the server does not read
     HIGH = 256 * 1024                   # bytes of requests in the buffer
     STEP = 10000                        # microseconds
     SLOTS = 512

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import socket
 import ssl
@@ -15,6 +16,8 @@ from coprocess.grpc.tls import PROTOCOL, client_context, file_marks
 
 if TYPE_CHECKING:
     from coprocess.grpc.driver import GrpcDriver
+
+logger = logging.getLogger("preforge.grpc")
 
 GROWTH = 1.6
 JITTER = 0.2
@@ -72,7 +75,7 @@ class Dialer:
                 await self._transport(connection, address)
                 refused = await connection.opened
             opened = True
-        except (OSError, TimeoutError, SettingsError, Unreachable) as e:
+        except (OSError, TimeoutError, SettingsError, ValueError, Unreachable) as e:
             raise Unreachable(f"{_name(address)}: {_say(e)}") from e
         finally:
             if not opened:
@@ -130,7 +133,9 @@ class Link:
         while True:
             try:
                 self.connection = await self._open()
-            except Unreachable as e:
+            except Exception as e:
+                if not isinstance(e, Unreachable):
+                    logger.exception('gRPC server "%s": opening a connection', settings.name)
                 failures += 1
                 self._driver.connect_failed()
                 self._set("down", str(e))

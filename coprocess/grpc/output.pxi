@@ -52,8 +52,9 @@ cdef class Output:
         self.flush()
 
     cdef int flush(self) except -1:
+        """Write the buffer. Nothing counts as written once the transport is on its way out."""
         cdef bytes data
-        if self.size and self.transport is not None:
+        if self.size and self.transport is not None and not self.transport.is_closing():
             data = PyBytes_FromStringAndSize(<const char*>self.buffer, self.size)
             self.size = 0
             if self.room > 4 * HIGH:

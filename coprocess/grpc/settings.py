@@ -14,6 +14,8 @@ LARGEST_MESSAGE = (1 << 31) - 1
 """Bytes; what the libraries of gRPC allow at most."""
 AUTHORITY = re.compile(r"[!$&'()*+,\-.0-9:;=@A-Z\[\]_a-z~%]{1,255}\Z")
 
+SERVER_NAME = re.compile(r"[A-Za-z0-9_:][A-Za-z0-9_.:-]{0,252}\Z")
+
 
 class SettingsError(ValueError):
     """A setting cannot be used. `field`: its name; the text names the server and the field, and says what was expected."""
@@ -95,6 +97,8 @@ class GrpcSettings:
                 raise self.error(other, f"expected a file, because {field} is set")
         if self.tls_min_version not in ("1.2", "1.3"):
             raise self.error("tls_min_version", f'expected "1.2" or "1.3", not "{self.tls_min_version}"')
+        if self.server_name and not SERVER_NAME.match(self.server_name):
+            raise self.error("server_name", f'expected a host name or an IP address, not "{self.server_name}"')
 
     def error(self, field: str, problem: str) -> SettingsError:
         """A SettingsError about one of these fields."""

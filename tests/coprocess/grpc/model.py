@@ -217,6 +217,8 @@ class Peer:
                 return head.stream, Reader(head.payload).fields(), body
 
     def send(self, data: bytes) -> None:
+        if self.writer.is_closing():
+            raise ConnectionResetError
         self.writer.write(data)
 
     async def rest(self) -> list[Frame]:

@@ -249,7 +249,8 @@ def test_requests_say_what_servers_expect() -> None:
         assert fields.pop(b"grpc-timeout") in {b"4999m", b"5000m"}
         assert fields == {
             b":method": b"POST", b":scheme": b"http", b":path": b"/coprocess.Dispatcher/Dispatch",
-            b":authority": b"plugins.example", b"te": b"trailers", b"content-type": b"application/grpc", b"user-agent": b"grpc-preforge",
+            b":authority": b"plugins.example", b"te": b"trailers", b"content-type": b"application/grpc",
+            b"user-agent": b"grpc-preforge",
         }  # fmt: skip
         peer.send(response(head.stream, b"fine"))
         second = await peer.find(HEADERS)

@@ -1,4 +1,4 @@
-"""A server that breaks the protocol: its connection ends with the right error, every call ends once, the next connection works."""
+"""A server that breaks the protocol: its connection ends with the right error, its calls end once, the next one works."""
 
 from __future__ import annotations
 
@@ -80,6 +80,7 @@ FAULTS = {
     "WINDOW_UPDATE by nothing": (frame(WINDOW_UPDATE, 0, 0, b"\0" * 4), PROTOCOL),
     "a window that overflows": (frame(WINDOW_UPDATE, 0, 0, WINDOW.to_bytes(4, "big")), FLOW),
     "WINDOW_UPDATE of a stream that was never opened": (frame(WINDOW_UPDATE, 0, 9, b"\0\0\0\1"), PROTOCOL),
+    "a response to a call that is yet to come": (response(3, b"guessed"), PROTOCOL),
     "a flood of PINGs": (frame(PING, ACK, 0, b"x" * 8) * 10001, CALM),
     "a flood of empty DATA": (frame(HEADERS, END_HEADERS, 1, HEAD) + frame(DATA, 0, 1) * 10001, CALM),
     "a flood of SETTINGS": (frame(SETTINGS) * 10001, CALM),

@@ -61,7 +61,8 @@ def test_another_target_is_refused_with_what_was_expected(text: str) -> None:
     ("field", "value"),
     [
         ("authority", "a b"), ("authority", "a\r\nb"), ("authority", "x" * 256), ("recv_max_size", -1),
-        ("recv_max_size", 1 << 31), ("send_max_size", -1), ("send_max_size", 1 << 31), ("connections", 0), ("connections", 65), ("max_in_flight", 0),
+        ("recv_max_size", 1 << 31), ("send_max_size", -1), ("send_max_size", 1 << 31), ("connections", 0),
+        ("connections", 65), ("max_in_flight", 0),
         ("max_waiting", -1), ("max_events", -1), ("connect_timeout", 0), ("event_timeout", 0), ("backoff_min", 0),
         ("backoff_max", 0.01), ("keepalive_time", 0.5), ("keepalive_timeout", 0), ("resolve_interval", -1),
         ("tls_min_version", "1.1"), ("ca_file", "a"), ("server_name", "a"), ("insecure_skip_verify", True),
@@ -72,6 +73,13 @@ def test_a_setting_out_of_bounds_is_refused(field: str, value: Any) -> None:
         GrpcSettings("billing", "127.0.0.1:1", **{field: value})
     assert caught.value.field == field
     assert f'gRPC server "billing": {field}: ' in str(caught.value)
+
+
+@pytest.mark.parametrize("name", [".plugins", "a b", "a\0", "é.example"])
+def test_a_server_name_that_tls_could_not_use_is_refused(name: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        GrpcSettings("billing", "127.0.0.1:1", tls=True, server_name=name)
+    assert caught.value.field == "server_name"
 
 
 @pytest.mark.parametrize(("given", "missing"), [("cert_file", "key_file"), ("key_file", "cert_file")])
