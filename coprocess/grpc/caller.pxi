@@ -167,8 +167,7 @@ cdef class Caller:
         if call.event:
             self.events -= 1
             if outcome != O_OK:
-                self.n[N_EVENTS_FAILED] += 1
-                self.logger.warning('gRPC server "%s" did not take an event: %s', self.settings.name, detail)
+                self.event_failed(detail)
         else:
             self.n[<int>outcome] += 1
             try:
@@ -176,6 +175,19 @@ cdef class Caller:
             except Exception:
                 self.logger.exception('gRPC server "%s": the end of a call', self.settings.name)
         return self.calm()
+
+    cdef int event_failed(self, str detail) except -1:
+        """Count it, and say so now and then."""
+        cdef int64_t now = clock()
+        self.n[N_EVENTS_FAILED] += 1
+        self.unsaid += 1
+        if now >= self.say_again:
+            self.logger.warning(
+                'gRPC server "%s" did not take %d events, the last one because: %s', self.settings.name, self.unsaid, detail
+            )
+            self.say_again = now + SILENCE
+            self.unsaid = 0
+        return 0
 
     cdef int calm(self) except -1:
         if self.quiet is not None and not self.in_flight and not self.waiting and not self.quiet.done():
@@ -231,6 +243,8 @@ cdef class Caller:
     @property
     def status(self):
         """(status, detail) of DriverState."""
+        if self.closing:
+            return "down", "closing"
         return ("connecting", "up", "down", "disabled")[<int>self.phase], self.why
 
     def counts(self):

@@ -87,6 +87,7 @@ cdef class Caller:
     cdef Py_ssize_t in_flight, max_in_flight, max_waiting, events, max_events
     cdef Py_ssize_t receive_limit, send_limit
     cdef int64_t stream_window
+    cdef int64_t say_again, unsaid      # when to log failed events again, and how many there are
     cdef bytes head, event_head         # all fields but the timeout
     cdef int64_t[TOTALS] n
     cdef int submit(self, Call call, double deadline) except -1
@@ -95,6 +96,7 @@ cdef class Caller:
     cdef int pump(self) except -1
     cdef int requeue(self, Call call) except -1
     cdef int end(self, Call call, Outcome outcome, bytes message, str detail) except -1
+    cdef int event_failed(self, str detail) except -1
     cdef int calm(self) except -1
 
 cdef class Output:

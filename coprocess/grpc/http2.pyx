@@ -52,6 +52,7 @@ cdef enum:
     HIGH = 256 * 1024                   # bytes of requests in the buffer
     STEP = 10000                        # microseconds
     SLOTS = 512
+    SILENCE = 10000000                  # microseconds between two lines in the log about events
     MOST_DETAIL = 1024                  # characters of what a server says, for the log
 
 cdef double LINGER = 0.5                # seconds for what is left in the buffer of a connection that is given up

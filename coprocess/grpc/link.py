@@ -23,6 +23,8 @@ GROWTH = 1.6
 JITTER = 0.2
 TLS_GOODBYE = 0.5
 """Seconds that a server has to answer the end of TLS."""
+KERNEL_KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 30_000}
+"""Seconds, seconds, probes, milliseconds: a peer that is gone is noticed while no call is under way, too."""
 MOST_ADDRESSES = 64
 """Of one name that are tried or used."""
 
@@ -96,8 +98,9 @@ class Dialer:
             transport, _ = await loop.create_connection(lambda: connection, *address, **tls_options)
             raw = transport.get_extra_info("socket")
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            if hasattr(socket, "TCP_USER_TIMEOUT"):
-                raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(self._settings.keepalive_timeout * 2000))
+            for name, value in KERNEL_KEEPALIVE.items():
+                if hasattr(socket, name):
+                    raw.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
         if context is not None:
             tls = transport.get_extra_info("ssl_object")
             if tls.selected_alpn_protocol() != PROTOCOL:

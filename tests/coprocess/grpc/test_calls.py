@@ -252,7 +252,8 @@ def test_events_are_bounded_and_dropped_ones_counted(caplog: pytest.LogCaptureFi
             assert driver.event(b"{}")
 
     drive(main())
-    assert 'gRPC server "plugin" did not take an event: no reply within the deadline' in caplog.text
+    said = [record.getMessage() for record in caplog.records if "did not take" in record.getMessage()]
+    assert said == ['gRPC server "plugin" did not take 1 events, the last one because: no reply within the deadline']
 
 
 def test_a_server_that_is_away_is_away_at_once() -> None:
@@ -290,6 +291,8 @@ def test_before_the_start_and_after_the_end() -> None:
         await driver.start()
         await driver.close(0)
         replies.append(await tell(driver))
+        assert not driver.event(b"{}")
+        assert driver.state().status == "down"
         return [reply.outcome for reply in replies]
 
     assert drive(main()) == ["away", "away"]

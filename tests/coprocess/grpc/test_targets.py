@@ -95,9 +95,12 @@ def test_settings_travel_between_processes() -> None:
     assert hash(settings) == hash(GrpcSettings("billing", "dns:///plugins:1", round_robin=True))
 
 
-def test_grpcio_is_not_loaded() -> None:
-    """Its threads do not survive a fork; nothing here needs it."""
-    code = "import coprocess.grpc, sys; assert not [m for m in sys.modules if m == 'grpc' or m.startswith('grpc.')]"
+def test_loading_leaves_the_process_fit_to_fork() -> None:
+    """No thread, and no grpcio, whose threads do not survive a fork."""
+    code = (
+        "import coprocess.grpc, os, sys; assert not [m for m in sys.modules if m == 'grpc' or m.startswith('grpc.')];"
+        "assert len(os.listdir('/proc/self/task')) == 1"
+    )
     root = Path(__file__).parents[3]
     ran = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
