@@ -1,9 +1,9 @@
 """Unary gRPC calls over HTTP/2, for one server as one worker sees it (RFC 9113, RFC 7541, gRPC over HTTP/2).
 
 How a call goes. Caller.dispatch() makes a Call, which is written to a Connection that has room (Connection.begin), or waits.
-What is written in one turn of the loop collects in the connection's buffer and leaves in one write (Output). Replies are read
-where the bytes arrive: Frames takes the stream apart, Connection gives the frames their meaning, and a call whose trailers came
-is ended with Caller.end(), the only place that calls `done`. Deadlines are slots of ten milliseconds with one timer for all.
+What is written in one turn of the loop collects in the connection's buffer and leaves in one write (Output); Sender keeps to the
+server's windows. Replies are read where the bytes arrive: Frames takes the stream apart, Connection gives the frames their
+meaning, and a call whose trailers came is ended with Caller.end(), the only place that calls `done`. Deadlines are slots of ten milliseconds with one timer for all.
 
 Ownership. Caller owns the calls that wait (`waiting`), a Connection those that it has written (`streams`), and either gives a
 call up before `done` is called. Caller.ready holds the connections that take calls; others live as long as their transport or
@@ -140,36 +140,41 @@ cdef class Frames(Output):
     cdef int on_goaway(self, uint32_t last, uint32_t code, bytes text) except -1
     cdef int on_window(self, uint32_t stream, uint32_t more) except -1
 
-cdef class Connection(Frames):
+cdef class Sender(Frames):
+    """Writes requests, as far as the server allows."""
     cdef readonly Caller caller
+    cdef State state
+    cdef dict streams                   # id -> Call
+    cdef object sending                 # deque: calls with a part of their request unwritten that their window allows
+    cdef uint32_t next_stream, written_stream
+    cdef int64_t send_window, initial_window, most_streams
+    cdef Py_ssize_t most_frame
+    cdef bytes table_update             # to be said in the next block of fields
+    cdef int unread                     # acknowledgements since writing was paused
+    cdef bint has_room(self)
+    cdef int begin(self, Call call, int64_t now) except -1
+    cdef int pump_data(self) except -1
+    cdef int put_data(self, Call call, Py_ssize_t n, bint ends) except -1
+    cdef int acknowledge(self) except -1
+    cdef int greeted(self) except -1
+    cdef int take_no_more(self, str why) except -1
+    cdef int fail_call(self, Call call, Outcome outcome, uint32_t code, str detail) except -1
+    cdef Call find(self, uint32_t stream, bint carries)
+
+cdef class Connection(Sender):
     cdef readonly object opened         # future: the server's SETTINGS have come
     cdef readonly object ended          # future: it takes no more calls; its result says why
     cdef readonly object gone           # future: the transport is lost
     cdef readonly bint useful           # it has carried a reply
     cdef object wire                    # the transport, also when nothing more is to be written
-    cdef State state
-    cdef dict streams                   # id -> Call
-    cdef object sending                 # deque: calls with a part of their request unwritten that their window allows
-    cdef uint32_t next_stream, written_stream
-    cdef int64_t send_window, receive_window, initial_window, most_streams
-    cdef Py_ssize_t most_frame
-    cdef bytes table_update             # to be said in the next block of fields
+    cdef int64_t receive_window
     cdef Answer usual_head, usual_end   # as they came last
-    cdef int unread                     # acknowledgements since writing was paused
     cdef bint heard, asked              # bytes since the last beat; a PING of ours is open
     cdef object timer
-    cdef bint has_room(self)
-    cdef int begin(self, Call call, int64_t now) except -1
-    cdef int pump_data(self) except -1
-    cdef int put_data(self, Call call, Py_ssize_t n, bint ends) except -1
     cdef int drop(self, Call call) except -1
     cdef int give_up(self, Call call, uint32_t code) except -1
-    cdef int fail_call(self, Call call, Outcome outcome, uint32_t code, str detail) except -1
     cdef int received(self, Call call, const uint8_t* p, Py_ssize_t n) except -1
-    cdef int acknowledge(self) except -1
     cdef Answer meaning(self, const uint8_t* p, Py_ssize_t n, bint ends)
     cdef int answered(self, Call call, Answer answer) except -1
-    cdef int take_no_more(self, str why) except -1
     cdef int fail(self, Outcome outcome, str detail) except -1
     cdef int goodbye(self, uint32_t code, str detail) except -1
-    cdef Call find(self, uint32_t stream, bint carries)

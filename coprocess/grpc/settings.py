@@ -30,6 +30,7 @@ class GrpcSettings:
     """One plugin server. Sizes in bytes, times in seconds; bounds hold for each worker.
 
     recv_max_size and send_max_size: of one message; 0 means 4 MiB and LARGEST_MESSAGE, as with Tyk.
+    max_in_flight x recv_max_size: what replies on their way may take of memory at most.
     round_robin: use every address of the host's name, in turn, instead of the first one that answers.
     connections: per worker; with round_robin per worker and address. max_waiting: calls that wait for a connection, or for room
     on one.
