@@ -44,6 +44,8 @@ cpdef enum:
     G_KEYS_CACHED = 11
     G_SCRIPT_CONTEXTS = 12
     G_SCRIPTS_WAITING = 13
+    G_PLUGINS_RUNNING = 14
+    G_PLUGINS_WAITING = 15
     G_GAUGES_END = 16       # not a word: the first index that is a counter
     # counters
     G_CONNECTIONS_TOTAL = 16
@@ -118,6 +120,9 @@ cpdef enum:
     B_COUNTERS = 84                 # no counter was free for a rate limit or quota
     B_BUFFERED_RESPONSE = 85        # a response was too large to be held for its steps
     B_EVENT_SCRIPTS = 86            # events dropped that waited for scripts
+    B_PLUGINS = 87                  # calls of plugins that found no place
+    B_PLUGIN_EVENTS = 88            # events for plugins that were dropped
+    B_PLUGIN_MESSAGES = 89          # messages to or from plugins that were too large
     B_SCRIPTS = 90                  # calls that found no context
     B_SCRIPT_REQUESTS = 91          # HTTP requests of scripts that found no place
     B_SCRIPT_ANSWERS = 92           # answers to scripts that were too large
@@ -130,6 +135,15 @@ cpdef enum:
     R_VERSION = 98                  # 505
     R_EXPECTATION = 99              # 417
     R_BAD_RESPONSE = 100            # an upstream sent something invalid
+    # further counters
+    G_PLUGIN_CALLS = 101
+    G_PLUGINS_FAILED = 102
+    G_PLUGINS_AWAY = 103            # calls that no plugin could be reached for
+    G_PLUGIN_TIMEOUTS = 104
+    G_PLUGINS_CANCELLED = 105       # calls whose client went away
+    G_PLUGIN_RESTARTS = 106         # connections or children that were lost
+    G_PLUGIN_EVENTS = 107
+    G_PLUGIN_EVENTS_FAILED = 108
 
 # Words of an API row.
 cpdef enum:
