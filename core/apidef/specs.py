@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from core.apidef.edits import HeaderChange
     from core.apidef.endpoints import EndpointSpec
     from core.apidef.event_scripts import EventScriptSpec
+    from core.apidef.plugins import PluginSpec
     from core.apidef.recording import RecordingSpec
     from core.apidef.scripts import ScriptSpec
     from core.apidef.versions import Selector
@@ -93,7 +94,7 @@ class PlanSpec:
     one of the whole API. ``endpoints`` holds the entries that speak of paths. ``recording`` says what is unusual
     about the records of its requests, None for nothing. ``addresses`` says which clients it is open to, None for all.
     ``scripts`` is its JavaScript, one object in the specs of all versions, ``event_scripts`` that of its event
-    handlers, None for none.
+    handlers, None for none; ``plugins`` is what plugins do for it, likewise for all versions.
     ``injected`` is what a response processor edits after the version's own edits.
     """
 
@@ -140,3 +141,4 @@ class PlanSpec:
     scripts: ScriptSpec | None = None
     event_scripts: EventScriptSpec | None = None
     injected: HeaderChange | None = None
+    plugins: PluginSpec | None = None

@@ -72,4 +72,7 @@ preforge.jsvm.max_response_bytes | int | 10485760 | swap | used | Size of the an
 preforge.jsvm.max_requests | int | 64 | swap | used | HTTP requests of scripts that one worker makes at one time; further ones wait.
 preforge.jsvm.blocked_networks | [cidr] |  | swap | used | Networks that scripts cannot send HTTP requests to, judged by the address that is connected to.
 preforge.jsvm.max_log_bytes | int | 65536 | swap | used | Bytes that one call of a script may log; more is left out.
+preforge.plugins.deadline | num | 5 | swap | used | Seconds that one call of a plugin may take, when neither the hook nor its API says otherwise (preforge.plugins.deadline of a definition); then it has failed.
+preforge.plugins.servers | {any} |  | swap | used | Plugin servers that definitions and global hooks choose by name: {name: {"driver": grpc, jsonrpc or python, ...settings of that driver}}.
+preforge.plugins.global_hooks | [any] |  | swap | used | Hooks added to all APIs, or to those with one of tags: [{hook: pre, post_key_auth, post or response, server (or driver), name, raw_body_only, deadline, tags, position: before or after the API's own}].
 """

@@ -25,7 +25,7 @@ def test_all_names_of_the_driver_mean_javascript(scripted: ScriptSite, driver: s
     assert not scripted.specs()[0].refuse
 
 
-@pytest.mark.parametrize("driver", ["python", "lua", "grpc", "goplugin", "Otto"])
+@pytest.mark.parametrize("driver", ["lua", "goplugin", "Otto"])
 @pytest.mark.parametrize("section", ["pre", "post_key_auth", "post", "response"])
 def test_plugins_of_other_drivers_are_refused_not_skipped(scripted: ScriptSite, driver: str, section: str) -> None:
     scripted.file("m.js", MW)
