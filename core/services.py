@@ -26,6 +26,7 @@ from core.errors.messages import overrides_of, with_overrides
 from core.events.event import Event
 from core.events.hub import ApiEvents, EventHub
 from core.findings import Finding
+from core.plugins.service import PluginService
 from core.scripts.service import ScriptService
 from core.sessions.keyspace import KeySpace
 from core.sessions.notifications import CHANNEL, Notification, Signer
@@ -78,6 +79,7 @@ class Services:
         self.named_hosts_dropped = 0
         self.path_memo = VerdictMemo(config.preforge.limits.max_path_results)
         self.scripts: ScriptService
+        self.plugins: PluginService
         self._request_reload = request_reload
         self._listens = not config.suppress_redis_signal_reload
         self._reloads: set[asyncio.Task[Any]] = set()
@@ -154,6 +156,7 @@ class Services:
             shm.G_BREAKER_TRIPS: self.breaker_trips,
             shm.G_NAMED_HOSTS_DROPPED: self.named_hosts_dropped,
             **self.scripts.counters(),
+            **self.plugins.counters(),
         }
 
     def gauges(self) -> dict[int, int]:
@@ -164,12 +167,14 @@ class Services:
             shm.G_STORE_WAITING: store["waiting"],
             shm.G_KEYS_CACHED: len(self.cache),
             **self.scripts.gauges(),
+            **self.plugins.gauges(),
         }
 
     async def close(self, grace: float) -> None:
         self.nodes.close()
         await asyncio.gather(self.quota.close(grace), self.analytics.close(grace), self.events.close(grace))
-        await self.scripts.close(grace)     # events run scripts until they have ended
+        # Events run scripts and reach plugins until they have ended.
+        await asyncio.gather(self.scripts.close(grace), self.plugins.close(grace))
         await asyncio.gather(*(store.close() for store in self._own))
 
     # -- notifications -------------------------------------------------------------------

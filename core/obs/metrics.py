@@ -164,9 +164,10 @@ def _requests(name: str, labels: str, words: tuple[int, ...]) -> str:
 
 
 def _outcomes(name: str, labels: str, words: tuple[int, ...]) -> str:
+    script = labels.endswith('driver="javascript"')
     return "".join(
         f'{name}{{{labels},outcome="{outcome}"}} {count}\n'
-        for outcome, count in zip(hooks.LABELS, words, strict=False)
+        for outcome, count in zip(hooks.LABELS if script else hooks.PLUGIN_LABELS, words, strict=False)
         if count or outcome == "ok"
     )
 

@@ -1,0 +1,52 @@
+"""The sessions that hooks are told, encoded once and kept while nothing in them changes (tyk-plugins 2.4, 3.3)."""
+
+from __future__ import annotations
+
+from accel.http1 import Exchange, Grant, KeyEntry
+from coprocess.codec import SessionWire, session_to_wire
+from coprocess.driver import Format
+from core.sessions.model import new
+
+MOST = 1024     # sessions that are kept for one format
+
+
+class SessionWires:
+    """One per worker."""
+
+    def __init__(self) -> None:
+        self._known: dict[Format, dict[KeyEntry, tuple[int, SessionWire]]] = {"protobuf": {}, "json": {}}
+        self._empty: dict[Format, SessionWire] = {}
+
+    def of(self, x: Exchange, format: Format) -> SessionWire | None:
+        """The session of a request, None if it has none. Raises CodecError for what a message cannot hold."""
+        return None if x.key is None else self._get(x.key, x.grant, format)
+
+    def always(self, x: Exchange, format: Format) -> SessionWire:
+        """The same, with an empty session in the place of none."""
+        found = self.of(x, format)
+        if found is None:
+            found = self._empty.get(format)
+        if found is None:
+            found = self._empty[format] = session_to_wire(new(), "", format)
+        return found
+
+    def _get(self, entry: KeyEntry, grant: Grant | None, format: Format) -> SessionWire:
+        known = self._known[format]
+        left = _left(entry, grant)
+        found = known.get(entry)
+        if found is not None and found[0] == left:
+            return found[1]
+        session = entry.session if left < 0 else {**entry.session, "quota_remaining": left}
+        wire = session_to_wire(session, entry.token.decode("utf-8", "replace"), format)
+        if len(known) >= MOST and found is None:
+            known.clear()
+        known[entry] = left, wire
+        return wire
+
+
+def _left(entry: KeyEntry, grant: Grant | None) -> int:
+    """What this worker knows to be left of the quota, -1 where the session says it."""
+    quota = None if grant is None else grant.quota
+    if quota is None or quota.max != entry.session["quota_max"]:
+        return -1
+    return max(0, quota.max - quota.used)
