@@ -6,8 +6,8 @@ from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
 from accel.http1 import Exchange
+from core.plugins.auth import CustomAuth
 from core.scripts.answers import override
-from core.scripts.auth import AuthKeys
 from core.scripts.context import BUSY, BUSY_KINDS, NOT_RUNNING, Api, Returned, Script, log
 from core.scripts.edits import edit
 from core.scripts.payload import Extra, query_params, url_text
@@ -26,7 +26,7 @@ class RequestHook:
     """One hook of one API, for a WaitStep. The request goes on when its script has returned, or is refused: what a script
     cannot say means that the request must not pass."""
 
-    def __init__(self, api: Api, spec: HookSpec, script: Script | None, auth: AuthKeys | None = None) -> None:
+    def __init__(self, api: Api, spec: HookSpec, script: Script | None, auth: CustomAuth | None = None) -> None:
         """script: None where it cannot run; auth: for auth_check, where the keys go that the script finds."""
         self._api = api
         self._spec = spec
@@ -45,8 +45,17 @@ class RequestHook:
         if self._spec.problem:
             self._refuse(x, self._spec.problem)
             return False
-        if self._auth is not None and self._auth.known(x):
-            return False
+        if self._auth is None:
+            return self._call(x, self._script)
+        script = self._script
+
+        def ask() -> None:
+            self._call(x, script)
+
+        return self._auth.begin(x, ask)
+
+    def _call(self, x: Exchange, script: Script) -> bool:
+        api = self._api
         url = url_text(x)
         more = self._extra.text(x, api.places.find(x))
         session = api.worker.session(x, self._session)
@@ -57,7 +66,7 @@ class RequestHook:
             if x.waits(serial):
                 self._returned(x, serial, url, returned)
 
-        self._script.call(text, done)
+        script.call(text, done)
         return True
 
     def _returned(self, x: Exchange, serial: int, url: str, returned: Returned) -> None:

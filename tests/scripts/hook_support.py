@@ -16,8 +16,8 @@ from core.access.rewrite import Loops
 from core.apidef.endpoints import EndpointSpec
 from core.apidef.scripts import HookSpec, VirtualSpec
 from core.apidef.specs import PlanSpec, RouteSpec, TransportSpec
+from core.plugins.auth import CustomAuth
 from core.scripts.addresses import listen_end
-from core.scripts.auth import AuthKeys
 from core.scripts.context import Api, Returned, Worker
 from core.scripts.hooks import RequestHook
 from core.scripts.metadata import MetaData
@@ -128,7 +128,7 @@ class HookSite:
             problem,
         )
 
-    def hook(self, kind: str, *, session: bool = False, problem: str = "", keys: AuthKeys | None = None) -> Step:
+    def hook(self, kind: str, *, session: bool = False, problem: str = "", keys: CustomAuth | None = None) -> Step:
         return WaitStep(RequestHook(self.api, HookSpec(kind, "mw", 0, session, problem), self.pool, keys), whole_body=True)
 
     def response(self, problem: str = "") -> Step:
