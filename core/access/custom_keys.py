@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from accel.http1 import Exchange, KeyCache, KeyEntry
 from accel.limits import clock_ms
-from core.access.answers import Answers
+from core.access.answers import PROBLEM, Answers
 from core.access.loader import LONG_AGO, SessionLoader
 from core.access.state import state_of
 from core.access.tasks import Tasks
@@ -51,7 +51,7 @@ class Made:
     stored: SessionData
     meta: dict[str, Any]
     owner: CustomKeys
-    work: asyncio.Task[None] | None = None
+    work: asyncio.Task[KeyEntry] | None = None
 
 
 class CustomKeys:
@@ -118,7 +118,7 @@ class CustomKeys:
             return None
         work = entry.raw.work
         if work is not None:
-            return self._when_kept(x, entry, work, credential)
+            return self._when_kept(x, work, credential)
         self.give(x, entry)
         return None
 
@@ -134,16 +134,20 @@ class CustomKeys:
         if entry is None or entry.loaded <= LONG_AGO or not self._same(entry, value):
             stored = self._session(value)
             encode(stored)
-            name = self._services.keyspace.name_of(token.decode())
-            entry = KeyEntry(token, name.encode(), self._applied(stored), now)
-            entry.raw = Made(value, stored, entry.session["meta_data"], self)
-            cache.put(key, entry)
+            entry = self._put(token, value, stored)
             if token:
                 entry.raw.work = self._tasks.start(self._keep(entry, entry.raw))
         elif token and now - entry.loaded >= cache.fresh and entry.raw.work is None:
             # It may have been removed unheard; nobody waits for this look.
             entry.loaded = now
             self._tasks.spawn(self._keep_again(entry, entry.raw))
+        return entry
+
+    def _put(self, token: bytes, value: dict[str, Any], stored: SessionData) -> KeyEntry:
+        name = self._services.keyspace.name_of(token.decode())
+        entry = KeyEntry(token, name.encode(), self._applied(stored), clock_ms())
+        entry.raw = Made(value, stored, entry.session["meta_data"], self)
+        self._services.cache.put(self._prefix + token, entry)
         return entry
 
     def _same(self, entry: KeyEntry, value: dict[str, Any]) -> bool:
@@ -157,42 +161,47 @@ class CustomKeys:
     def _applied(self, stored: SessionData) -> SessionData:
         return apply(stored, self._services.sessions.policies, org=self.org)
 
-    async def _when_kept(self, x: Exchange, entry: KeyEntry, work: asyncio.Task[None], credential: bytes) -> None:
+    async def _when_kept(self, x: Exchange, work: asyncio.Task[KeyEntry], credential: bytes) -> None:
         serial = x.serial_number
         try:
-            await asyncio.shield(work)      # others wait for it too
-        except PolicyError as error:
+            entry = await asyncio.shield(work)      # others wait for it too
+        except Exception as error:
             if x.waits(serial):
-                self._forbidden(x, error, credential)
-            return
-        except StoreError:
-            if x.waits(serial):
-                self._services.answers.store_away(x)
+                self._not_kept(x, error, credential)
             return
         if x.waits(serial):
             self.give(x, entry)
+
+    def _not_kept(self, x: Exchange, error: Exception, credential: bytes) -> None:
+        if isinstance(error, PolicyError):
+            self._forbidden(x, error, credential)
+        elif isinstance(error, StoreError):
+            self._services.answers.store_away(x)
+        else:
+            log.error("API %s: a key could not be kept", x.plan.api_id.decode(), exc_info=error)
+            x.fail(500, PROBLEM)
 
     def _forbidden(self, x: Exchange, error: PolicyError, credential: bytes) -> None:
         log.warning("API %s: a key is refused: %s", x.plan.api_id.decode(), error)
         self._services.answers.forbidden(x, credential)
 
-    async def _keep(self, entry: KeyEntry, made: Made) -> None:
-        """Bring a session into the store, and what that counts into the session. Raises StoreError and PolicyError."""
+    async def _keep(self, entry: KeyEntry, made: Made) -> KeyEntry:
+        """Bring a session into the store; returns the key, with what the store has counted for it. Raises StoreError and
+        PolicyError."""
+        cache, key = self._services.cache, self._prefix + entry.token
         try:
             found = await self._found(entry)
             if found is not None and self._carries:
-                made.stored = carried(made.stored, found)
-                entry.session = self._applied(made.stored)
-                made.meta = entry.session["meta_data"]
-            await self._write(entry, made, found)
-        except BaseException as error:
-            # The next request tries again.
-            self._services.cache.forget(self._prefix + entry.token)
-            if not isinstance(error, PolicyError):
-                log.error("a key that a plugin or script has made could not be stored: %s", error)
+                stored = carried(made.stored, found)
+                if stored != made.stored:
+                    entry = self._put(entry.token, made.value, stored)
+            await self._write(entry, entry.raw, found)
+        except BaseException:
+            cache.forget(key)   # the next request tries again
             raise
         finally:
             made.work = None
+        return entry
 
     async def _keep_again(self, entry: KeyEntry, made: Made) -> None:
         try:
