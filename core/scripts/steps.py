@@ -18,10 +18,11 @@ from core.scripts.metadata import MetaData
 from core.scripts.places import Places
 from core.scripts.responses import ResponseHook
 from core.scripts.session_text import SessionTexts
-from core.scripts.virtual import Virtual, run_virtual
+from core.scripts.virtual import Virtual
 from core.sessions import lifetime
 from core.sessions.model import SessionData
 from jsvm_pool.program import Program
+from jsvm_pool.steps import run_virtual
 
 if TYPE_CHECKING:
     from core.apidef.scripts import ScriptSpec, VirtualSpec
@@ -131,7 +132,6 @@ class ScriptSteps:
             self._worker,
             spec.api_id,
             spec.name,
-            found.config,
             Places(spec),
             listen_end(spec.route),
             b"" if spec.route.pattern is not None else spec.route.literal_prefix.encode(),
