@@ -1,12 +1,15 @@
-"""Build of the Cython extensions; everything else is in pyproject.toml."""
+"""Build of the Cython extensions and of the plugin messages; everything else is in pyproject.toml."""
 
 import os
+import re
 from pathlib import Path
 
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 
 ROOT = Path(__file__).resolve().parent
+PROTO = ROOT / "coprocess" / "proto"
+SERVICE = "coprocess_object.proto"
 PACKAGES = ("accel", "jsvm_pool", "coprocess", "bench")
 DIRECTIVES = {
     "language_level": "3",
@@ -37,6 +40,34 @@ def extensions() -> list[Extension]:
     ]
 
 
+def generate_messages() -> None:
+    """Write coprocess/proto/*_pb2*.py unless they are newer than what they are made from.
+
+    The .proto files import each other by their bare names, as those do that plugins are built with; the modules belong to
+    a package, so their imports are rewritten.
+    """
+    sources = sorted(PROTO.glob("*.proto"))
+    made = [PROTO / f"{source.stem}_pb2{end}" for source in sources for end in (".py", ".pyi")]
+    made.append(PROTO / f"{Path(SERVICE).stem}_pb2_grpc.py")
+    newest = max(path.stat().st_mtime for path in (*sources, ROOT / "setup.py"))
+    if all(path.is_file() and path.stat().st_mtime >= newest for path in made):
+        return
+    from grpc_tools import protoc  # noqa: PLC0415 - needed only when there is something to make
+
+    names = [source.name for source in sources]
+    for options in (
+        [f"--python_out={PROTO}", f"--pyi_out={PROTO}", *names],
+        [f"--grpc_python_out={PROTO}", SERVICE],
+    ):
+        if protoc.main(["protoc", f"-I{PROTO}", *options]):
+            raise SystemExit(f"the messages in {PROTO} could not be generated; the reason stands above")
+    for path in made:
+        text = path.read_text(encoding="utf-8")
+        text = re.sub(r"^import (coprocess_\w+)", r"from coprocess.proto import \1", text, flags=re.MULTILINE)
+        path.write_text(text, encoding="utf-8")
+
+
+generate_messages()
 setup(
     ext_modules=cythonize(
         extensions(),

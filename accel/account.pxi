@@ -16,6 +16,8 @@ cdef int count_exchange(Exchange x, int status) except -1:
         x.waits_for.cancel()
         x.waits_for = None
     x.held = x.collected = None
+    if x.copy is not None:
+        drop_copy(x)
     gw.g[G_ACTIVE_REQUESTS] -= 1
     gw.g[G_BYTES_OUT] += x.bytes_out
     if plan is not None and plan.row >= 0:

@@ -40,6 +40,7 @@ cdef struct AnalyticsRecord:
     int64_t upstream_us
     int64_t content_length  # of the request, -1 when unknown
     int status
+    bint cached                         # answered by the response cache: gets the tag cached-response
     Part[9] parts
 
 

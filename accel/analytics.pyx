@@ -375,6 +375,7 @@ cdef class Recorder:
             size += 3 * parts[i].size
         tag_count = key._tag_count + plan._tag_count + self._node_count + plan._own_count + (
             PyBytes_GET_SIZE(key._key_tag) != 0)
+        tag_count += record.cached
         if plan._headers:
             tags = _header_tags(plan._headers, head)
             tag_count += len(tags)
@@ -420,7 +421,10 @@ cdef class Recorder:
         if tags is not None:
             for done in tags:
                 d = _piece(d, done)
-        d = _piece(_piece(_piece(_piece(d, plan._tags), self._node_tags), key._key_tag), plan._own_tags)
+        d = _piece(d, plan._tags)
+        if record.cached:
+            d = _copy(d, b"\xafcached-response", 16)
+        d = _piece(_piece(_piece(d, self._node_tags), key._key_tag), plan._own_tags)
         d = _piece(_copy(d, b"\xa5Alias", 6), key._alias)
         d = _copy(d, b"\xa9TrackPath\xc3" if parts[P_TRACKED].data != NULL else b"\xa9TrackPath\xc2", 11)
         d = _copy(d, b"\xa8ExpireAt\x92", 10)

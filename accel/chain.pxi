@@ -77,6 +77,8 @@ cdef int send_held(Exchange x) except -1:
     if n:
         body_out(x, body, p, n)
     x.flush()
+    if x.copy is not None:
+        end_copy(x, True)
     return x.finish()
 
 

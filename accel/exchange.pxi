@@ -254,35 +254,6 @@ cdef class Exchange:
         self.flag = (b"UCF", b"DNS", b"URT", b"URR", b"UPE", b"NHU", b"TLE")[kind]
         return self.fail_now(500, PROBLEM)
 
-    cdef int switching(self, HeaderBlock head, bytes rest) except -1:
-        """101: become a tunnel if this is the switch that the client asked for (RFC 9110 section 7.8)."""
-        cdef Gateway gw = self.gw
-        cdef Buffer out = gw.out
-        cdef int i = head.find(F_UPGRADE)
-        cdef bytes early
-        if not (self.upgrade and head.connection & CONN_UPGRADE and i >= 0 and head.fields[i].value_len == 9
-                and strncasecmp(head.at(head.fields[i].value), b"websocket", 9) == 0):
-            return self.up._broken(E_INVALID)
-        if self.breaker is not None:
-            tell_breaker(self, True, True)
-        self.status = 101
-        self.stage = X_TUNNEL
-        self.up.deadline = 0
-        self.upstream_us = now_us() - self.sent_us
-        gw.g[G_TUNNELS] += 1
-        out.put("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n", 75)
-        put_fields(out, head, OWN_RESPONSE)
-        out.put("\r\n", 2)
-        out.add(rest)
-        self.flush()
-        self.client.state = C_TUNNEL
-        self.client.deadline = 0
-        early = self.client.pending
-        self.client.pending = None
-        if early:
-            self.up.transport.write(early)
-        return self.client.resume()
-
     cdef int response_head(self, HeaderBlock head) except -1:
         cdef Gateway gw = self.gw
         cdef Step step
@@ -348,8 +319,8 @@ cdef class Exchange:
             headers.append((b"X-Generator", self.gw.generator))
         return self.send(status, headers, body)
 
-    cdef int send(self, int status, list headers, bytes body) except -1:
-        """Answer without an upstream. Raises ValueError for header bytes that are not allowed."""
+    cdef int send(self, int status, list headers, bytes body, Py_ssize_t length=-1) except -1:
+        """Answer without an upstream. length: see `answer`. Raises ValueError for header bytes that are not allowed."""
         cdef Gateway gw = self.gw
         cdef HeaderBlock head = HeaderBlock()
         cdef bytes name, value
@@ -359,12 +330,14 @@ cdef class Exchange:
             head.put(name, value)
         if self.up is not None:
             self.up.abort()
+        if self.copy is not None:
+            drop_copy(self)
         self.res = head
         self.status = head.status = status
         self.stage = X_ANSWERED
         if not self.body_done:
             self.close = True
-        write_answer(self, PyBytes_GET_SIZE(body))
+        write_answer(self, length if length >= 0 and self.head_only else PyBytes_GET_SIZE(body))
         if self.plan is not None and self.plan.recording is not None:
             capture_answer(self, body)
         if not self.head_only and status != 204 and status != 304:
@@ -554,9 +527,19 @@ cdef class Exchange:
         """Send the request with another method when all steps have run."""
         later_of(self).method = method
 
-    def answer(self, int status, object headers=(), bytes body=b""):
-        """Answer the request. headers: (name, value) bytes pairs. Raises ValueError for bytes that are not allowed."""
-        self.send(status, list(headers), body)
+    def answer(self, int status, object headers=(), bytes body=b"", *, Py_ssize_t length=-1):
+        """Answer the request. headers: (name, value) bytes pairs; length: of the body that GET would have got, for answers
+        to HEAD whose body is not at hand. Raises ValueError for bytes that are not allowed."""
+        self.send(status, list(headers), body, length)
+
+    def copy_response(self, CopyBounds bounds not None, object began not None, object ended not None):
+        """Ask for a copy of what the client is sent as the response of an upstream, or of `respond`.
+
+        began(exchange) -> bool: the head is final, in `status_code` and `res`; whether the body is wanted.
+        ended(exchange, body): the client's response is whole; body: None for one that is over the bounds. Neither is
+        called for other answers and for responses that break off, and neither can change or hold up the response.
+        """
+        want_copy(self, bounds, began, ended)
 
     def respond(self, int status, object headers, bytes body not None):
         """Answer the request through the response steps of its plan, as an upstream would have answered.

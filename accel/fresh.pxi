@@ -17,6 +17,8 @@ cdef int forget_request(Exchange x) except -1:
     x.key_api = None
     x.grant = None
     x.capture = None
+    x.copy = None
+    x.cached = False
     x.limit_max = x.limit_left = x.limit_reset = 0
     x.limits_known = x.ignored = x.untracked = False
     x.version_end = x.hops = 0

@@ -120,6 +120,8 @@ cdef int write_response(Exchange x, const char* sample, Py_ssize_t n) except -1:
     write_tail(x)
     if x.capture is not None:
         capture_head(x)
+    if x.copy is not None:
+        copy_head(x)
     return 0
 
 
@@ -136,6 +138,8 @@ cdef int write_answer(Exchange x, Py_ssize_t length) except -1:
         write_limits(x)
     if x.extra is not None:
         write_pairs(x, x.extra)
+    if x.cached and x.served is not None and head.get(x.served[0]) is None:
+        write_pairs(x, [x.served])
     if not head.seen & (<uint64_t>1 << F_DATE):
         out.add(gw.date)
     if head.status != 204 and head.status != 304 and head.status >= 200:

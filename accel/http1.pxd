@@ -9,7 +9,8 @@ one transport to the other, and `Exchange.finish` counts, logs and gives the cli
 How a response goes. Its head passes the plan's response steps and goes on at once. Where one of them wants the whole
 body (`Step.whole`), the response is held instead: the exchange keeps its head (the connection gets another block for
 its next response) and collects its body; when both are whole, the connection is free and the steps run, and may wait.
-An answer of `Exchange.respond` takes the same way from there.
+An answer of `Exchange.respond` takes the same way from there. A step that has asked for a copy (`Exchange.copy_response`)
+is told of what then goes to the client, head first and body when it is whole; the response does not wait for it.
 
 Ownership. Gateway -> open clients (set). Client -> its one Exchange, reused from request to request unless a step kept
 a reference. Exchange <-> Upstream while they belong together: `Upstream.x` and `Exchange.up` are set and cleared
@@ -248,6 +249,18 @@ cdef class Held:
     cdef bytes body
 
 
+cdef class CopyBounds:
+    """Shared by the steps of one worker that copy responses; `held` is what their unfinished copies have."""
+    cdef readonly Py_ssize_t each, together, held
+
+
+cdef class Copy:
+    """A copy of a response on its way to the client. Owned by its exchange, which ends it with the response."""
+    cdef CopyBounds bounds
+    cdef object began, ended                # see Exchange.copy_response
+    cdef Buffer parts                       # of the body; None before the head has been seen
+
+
 cdef class Exchange:
     cdef readonly Gateway gw
     cdef Client client
@@ -266,6 +279,8 @@ cdef class Exchange:
     cdef public int64_t limit_max, limit_left, limit_reset      # X-Ratelimit-*; reset in unix seconds
     cdef public bint limits_known           # say them on answers of the gateway itself too
     cdef readonly bint ignored              # the path list lets it pass without a key
+    cdef Copy copy                          # of the response, None: not wanted
+    cdef public bint cached                 # the answer comes from the response cache, for analytics
     cdef Capture capture                    # wire text for analytics, None: not wanted
     cdef public bint untracked              # leave it out of the analytics
     cdef public bytes tracked               # path of the track_endpoints entry that the request meets, None without
@@ -324,11 +339,10 @@ cdef class Exchange:
     cdef int request_data(self, bytes data, Py_ssize_t pos, Py_ssize_t n) except -1
     cdef int request_end(self, bytearray trailer) except -1
     cdef int upstream_failed(self, int kind, object error) except -1
-    cdef int switching(self, HeaderBlock head, bytes rest) except -1
     cdef int response_head(self, HeaderBlock head) except -1
     cdef int flush(self) except -1
     cdef int fail_now(self, int status, str message) except -1
-    cdef int send(self, int status, list headers, bytes body) except -1
+    cdef int send(self, int status, list headers, bytes body, Py_ssize_t length=*) except -1
     cdef int finish(self) except -1
     cdef int drop(self) except -1
     cdef int client_gone(self) except -1

@@ -97,6 +97,7 @@ cdef int record_request(Exchange x, int status, int64_t total) except -1:
         record.upstream_us = x.upstream_us
         record.content_length = head.length if head.body == BODY_LENGTH else -1 if head.body == BODY_CHUNKED else 0
         record.status = status
+        record.cached = x.cached
         set_part(&record, P_METHOD, PyBytes_AS_STRING(x.method), PyBytes_GET_SIZE(x.method))
         set_part(&record, P_HOST, PyBytes_AS_STRING(host), PyBytes_GET_SIZE(host))
         set_part(&record, P_PATH, PyBytes_AS_STRING(path), PyBytes_GET_SIZE(path))

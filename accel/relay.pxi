@@ -48,6 +48,8 @@ cdef int body_out(Exchange x, bytes data, const char* p, Py_ssize_t n) except -1
     x.bytes_out += n
     if x.capture is not None:
         x.capture.add_response(p, n)
+    if x.copy is not None:
+        copy_piece(x, p, n)
     if x.out == OUT_CHUNKED:
         out.chunk_size(n)
     if n <= SMALL:
@@ -126,4 +128,36 @@ cdef int response_end(Exchange x, bytearray trailer) except -1:
                     out.add(name + b": " + value + b"\r\n")
         out.put("\r\n", 2)
     x.flush()
+    if x.copy is not None:
+        end_copy(x, True)
     return x.finish()
+
+
+cdef int become_tunnel(Exchange x, HeaderBlock head, bytes rest) except -1:
+    """101: a tunnel if this is the switch that the client asked for (RFC 9110 section 7.8)."""
+    cdef Gateway gw = x.gw
+    cdef Buffer out = gw.out
+    cdef int i = head.find(F_UPGRADE)
+    cdef bytes early
+    if not (x.upgrade and head.connection & CONN_UPGRADE and i >= 0 and head.fields[i].value_len == 9
+            and strncasecmp(head.at(head.fields[i].value), b"websocket", 9) == 0):
+        return x.up._broken(E_INVALID)
+    if x.breaker is not None:
+        tell_breaker(x, True, True)
+    x.status = 101
+    x.stage = X_TUNNEL
+    x.up.deadline = 0
+    x.upstream_us = now_us() - x.sent_us
+    gw.g[G_TUNNELS] += 1
+    out.put("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n", 75)
+    put_fields(out, head, OWN_RESPONSE)
+    out.put("\r\n", 2)
+    out.add(rest)
+    x.flush()
+    x.client.state = C_TUNNEL
+    x.client.deadline = 0
+    early = x.client.pending
+    x.client.pending = None
+    if early:
+        x.up.transport.write(early)
+    return x.client.resume()

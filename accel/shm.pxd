@@ -120,8 +120,8 @@ cpdef enum:
     B_COUNTERS = 84                 # no counter was free for a rate limit or quota
     B_BUFFERED_RESPONSE = 85        # a response was too large to be held for its steps
     B_EVENT_SCRIPTS = 86            # events dropped that waited for scripts
-    B_PLUGINS = 87                  # calls of plugins that found no place
-    B_PLUGIN_EVENTS = 88            # events for plugins that were dropped
+    B_CACHE_BODY = 87               # responses that were too large to be cached
+    B_PLUGINS = 88                  # calls of plugins that found no place
     B_PLUGIN_MESSAGES = 89          # messages to or from plugins that were too large
     B_SCRIPTS = 90                  # calls that found no context
     B_SCRIPT_REQUESTS = 91          # HTTP requests of scripts that found no place
@@ -135,15 +135,21 @@ cpdef enum:
     R_VERSION = 98                  # 505
     R_EXPECTATION = 99              # 417
     R_BAD_RESPONSE = 100            # an upstream sent something invalid
-    # further counters
-    G_PLUGIN_CALLS = 101
-    G_PLUGINS_FAILED = 102
-    G_PLUGINS_AWAY = 103            # calls that no plugin could be reached for
-    G_PLUGIN_TIMEOUTS = 104
-    G_PLUGINS_CANCELLED = 105       # calls whose client went away
-    G_PLUGIN_RESTARTS = 106         # connections or children that were lost
-    G_PLUGIN_EVENTS = 107
-    G_PLUGIN_EVENTS_FAILED = 108
+    # counters of plugins
+    B_PLUGIN_EVENTS = 101           # events for plugins that were dropped
+    G_PLUGIN_CALLS = 102
+    G_PLUGINS_FAILED = 103
+    G_PLUGINS_AWAY = 104            # calls that no plugin could be reached for
+    G_PLUGIN_TIMEOUTS = 105
+    G_PLUGINS_CANCELLED = 106       # calls whose client went away
+    G_PLUGIN_RESTARTS = 107         # connections or children that were lost
+    G_PLUGIN_EVENTS = 108
+    G_PLUGIN_EVENTS_FAILED = 109
+    # counters of the response cache
+    G_CACHE_HITS = 120
+    G_CACHE_MISSES = 121
+    G_CACHE_STORED = 122
+    G_CACHE_FAILED = 123            # the store did not give or take a response
 
 # Words of an API row.
 cpdef enum:

@@ -157,7 +157,7 @@ cdef class Upstream(Timed):
             if self.res.status >= 200:
                 break
             if self.res.status == 101:
-                return x.switching(self.res, data[pos:])
+                return become_tunnel(x, self.res, data[pos:])
             self.informational += 1
             if self.informational > MOST_INTERIM:
                 return self._broken(E_INVALID)

@@ -25,6 +25,7 @@ from core.apidef.edits import HeaderChange
 from core.apidef.loops import slug
 from core.apidef.rewrites import RewriteSpec
 from core.apidef.specs import PlanSpec, RefuseSpec, TargetSpec, TransportSpec
+from core.cache.steps import CacheSteps
 from core.findings import Finding
 from core.hooks import HookSteps
 from core.plugins.steps import PluginSteps
@@ -58,7 +59,8 @@ class Rows(Protocol):
 class PlanBuilder:
     """Builds plans for one worker; unchanged specs keep their plan, and with it their pools and their turn."""
 
-    def __init__(self, gateway: Gateway, counters: Rows, services: Services) -> None:
+    def __init__(self, gateway: Gateway, counters: Rows, services: Services, *, cached: bool = True) -> None:
+        """cached: answers may come from the response cache, and may go there."""
         self._gateway = gateway
         self._access = AccessSteps(services)
         self._analytics = services.analytics
@@ -67,6 +69,7 @@ class PlanBuilder:
         self._scripts = ScriptSteps(services, services.scripts.make, self._loops)
         self._plugins = PluginSteps(services, self._loops, self._named.get)
         self._hooks = HookSteps(self._scripts, self._plugins)
+        self._cache = CacheSteps(services.responses, gateway.region, counters) if cached else None
         self._paths = PathSteps(services.path_memo, self._access, self._rewriter, self._scripts)
         self._counters = counters
         self._plans: dict[str, tuple[tuple[PlanSpec, tuple[Any, ...]], Plan]] = {}
@@ -78,6 +81,8 @@ class PlanBuilder:
         spelling = config.ignore_canonical_mime_header_key, config.version_header
         settings = (config.proxy_default_timeout, *spelling, *self._access.configure(config))
         settings += (self._analytics.settings, *self._scripts.configure(config), *self._plugins.configure(config))
+        if self._cache is not None:
+            settings += self._cache.configure(config.rate_limit_response_headers == "rate_limits")
         built = Built(Router(), set(), {})
         plans: dict[str, tuple[tuple[PlanSpec, tuple[Any, ...]], Plan]] = {}
         for spec in specs:
@@ -179,6 +184,8 @@ class PlanBuilder:
                 steps.append(PathRewrite())
             if matcher.has("method_transforms"):
                 steps.append(PathMethod())
+        if self._cache is not None:
+            steps += self._cache.request(spec, matcher)
         steps += self._scripts.virtual(spec, matcher)
         steps += self._hooks.post(spec)
         return Plan(

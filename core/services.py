@@ -7,7 +7,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from typing import Any
 
 from accel import shm
@@ -22,6 +22,8 @@ from core.access.nodes import Nodes
 from core.access.quota import QuotaKeeper
 from core.access.rates import RateKeeper, RateSettings
 from core.analytics.service import Analytics
+from core.cache import clearing
+from core.cache.service import ResponseCache
 from core.errors.messages import overrides_of, with_overrides
 from core.events.event import Event
 from core.events.hub import ApiEvents, EventHub
@@ -32,6 +34,7 @@ from core.sessions.keyspace import KeySpace
 from core.sessions.notifications import CHANNEL, Notification, Signer
 from core.sessions.policies import Policies
 from core.store.client import Store, open_store
+from core.store.errors import StoreError
 from core.store.settings import StoreSettings
 
 log = logging.getLogger("preforge")
@@ -73,16 +76,19 @@ class Services:
         self.policies = Policies()
         records = open_store(StoreSettings.from_config(config, "analytics_storage", socket_path))
         self.analytics = Analytics(config, records, self.keyspace, shared)
-        self._own = list(dict.fromkeys((self.store, limiter)))
+        # Large answers on a connection of their own, so that keys do not wait behind them.
+        self.responses = ResponseCache(open_store(StoreSettings.from_config(config, "cache_storage", socket_path)), config)
+        self._own = list(dict.fromkeys((self.store, limiter, self.responses.store)))
         self._stores = [*self._own, records]
         self.breaker_trips = 0
         self.named_hosts_dropped = 0
         self.path_memo = VerdictMemo(config.preforge.limits.max_path_results)
         self.scripts: ScriptService
         self.plugins: PluginService
+        self._leader = leader
         self._request_reload = request_reload
         self._listens = not config.suppress_redis_signal_reload
-        self._reloads: set[asyncio.Task[Any]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
 
     async def start(self) -> None:
         """Connect in the background; requests that need the store meanwhile are refused."""
@@ -114,6 +120,7 @@ class Services:
         self.path_memo.configure(config.preforge.limits.max_path_results)
         self.sessions.configure(config, policies)
         self.rates.settings = RateSettings.from_config(config)
+        self.responses.configure(config)
         self.nodes.configure(config)
         findings += self.analytics.configure(config)
         return findings
@@ -155,6 +162,7 @@ class Services:
             shm.G_PATH_RESULTS_CLEARED: self.path_memo.cleared,
             shm.G_BREAKER_TRIPS: self.breaker_trips,
             shm.G_NAMED_HOSTS_DROPPED: self.named_hosts_dropped,
+            **self.responses.counters(),
             **self.scripts.counters(),
             **self.plugins.counters(),
         }
@@ -184,14 +192,26 @@ class Services:
         if notification is None:
             return
         if notification.reloads:
-            task = asyncio.get_running_loop().create_task(self._request_reload())
-            self._reloads.add(task)
-            task.add_done_callback(self._reloads.discard)
+            self._spawn(self._request_reload())
+        elif notification.command == clearing.COMMAND:
+            if self._leader:
+                self._spawn(self._clear(notification.payload))
         elif notification.command == "KeySpaceUpdateNotification":
             for name in self.keyspace.names_of(notification):
                 self.sessions.changed(name)
         else:
             self.nodes.notified(notification)
+
+    def _spawn(self, work: Coroutine[Any, Any, Any]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _clear(self, api_id: str) -> None:
+        try:
+            await clearing.clear(self.responses.store, api_id)
+        except StoreError as error:
+            log.warning("the cached answers of API %s were not removed as another gateway asked: %s", api_id, error)
 
     async def publish(self, notification: Notification) -> None:
         """Tell all workers of all nodes, this one included."""

@@ -65,7 +65,9 @@ class Tracer:
         log = logging.Logger("preforge.trace", logging.DEBUG)
         log.addHandler(logs)
         gateway = Gateway(loop, self._region, self._pages, log, None, self._settings())
-        built = PlanBuilder(gateway, NoRows(), self._services).build([dataclasses.replace(spec, active=True)], config)
+        # What a definition that is not loaded answers must not be kept for one that is.
+        builder = PlanBuilder(gateway, NoRows(), self._services, cached=False)
+        built = builder.build([dataclasses.replace(spec, active=True)], config)
         for finding in built.findings:
             log.error("%s", finding.render())
         gateway.swap(built.router, built.origins)

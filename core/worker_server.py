@@ -128,6 +128,7 @@ class WorkerServer:
             fire=services.events.fire_system,
             unreported=services.quota.unreported,
             health=services.analytics.health_of,
+            responses=services.responses.store,
             trace=self._trace,
         )
         services.scripts = ScriptService(self.admin, ctx.counters, ctx.region, ctx.request_replacement)

@@ -1,10 +1,22 @@
+cdef class CallResult:
+    def __init__(self, str kind not None, bytes text=None, str error="", bint edits=False):
+        self.kind = kind
+        self.text = text
+        self.error = error
+        self.edits = edits
+
+    def __repr__(self):
+        return f"CallResult({self.kind!r}, {self.text!r}, {self.error!r}, {self.edits})"
+
+
 cdef class Hook:
     """One entry of a program, as an API uses it."""
 
     def __init__(self, Pool pool not None, object program, int entry, str mode not None, object caller, double timeout,
-                 str name="", object observe=None):
+                 str name="", object observe=None, str constants="null"):
         """mode: request, response, virtual or event; caller: handed to the host with its calls, has `api_id`;
-        timeout: seconds; observe: called with the kind of result and the microseconds of each call."""
+        timeout: seconds; observe: called with the kind of result and the microseconds of each call; constants: what is the
+        same for all calls, see payloads.constants_text."""
         self.pool = pool
         self.program = program
         self.entry = entry
@@ -12,12 +24,12 @@ cdef class Hook:
         self.caller = caller
         self.timeout = timeout
         self.loaded = pool.intern(program)
-        self.key = (self.loaded.number, entry, mode)
+        self.key = (self.loaded.number, entry, mode, constants)
         self.name = name
         self.observe = observe
 
     def call(self, bytes payload not None, object done not None):
-        """Run it. payload: JSON text, see runtime/run.js; done: called once, later, with a CallResult. Returns the Call."""
+        """Run it. payload: see runtime/run.js: unpack; done: called once, later, with a CallResult. Returns the Call."""
         return self.pool.submit(self, payload, done)
 
     cdef int mark_slow(self) except -1:

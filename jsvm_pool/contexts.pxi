@@ -34,7 +34,7 @@ cdef class Contexts:
         """Have a call wait for a context. first: before all others of its kind."""
         raise NotImplementedError
 
-    cdef int _finish(self, Call call, str kind, object text, str error) except -1:
+    cdef int _finish(self, Call call, str kind, object text, str error, bint edits=False) except -1:
         """Tell the owner of a call how it ended."""
         raise NotImplementedError
 

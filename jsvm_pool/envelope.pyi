@@ -2,15 +2,6 @@
 
 from accel.http1 import Exchange
 
-def hook_payload(
-    x: Exchange,
-    params: bytes,
-    session: bytes,
-    config: bytes,
-    more: bytes,
-    response: bytes | None = None,
-    body: bytes | None = b"",
-) -> bytes: ...
-def virtual_payload(
-    x: Exchange, params: bytes, session: bytes, config: bytes, more: bytes, body: bytes
+def script_payload(
+    x: Exchange, params: bytes, session: bytes, more: bytes, body: bytes | None, response: bytes | None, hostless: bool
 ) -> bytes: ...

@@ -1,7 +1,4 @@
-"""What hooks are given, written straight from the request: the JSON text of tyk-jsvm 7, see runtime/run.js.
-
-{"request": {...}, "session": ..., "config": ..., "extra": {...}}; with `response` in front for response hooks.
-"""
+"""What hooks are given, written straight from the request: a JSON array, see `unpack` in runtime/run.js."""
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdlib cimport free, malloc
@@ -133,81 +130,53 @@ cdef int put_headers(Buffer out, HeaderBlock block, bint hostless) except -1:
             free(at)
 
 
-def hook_payload(Exchange x not None, bytes params not None, bytes session not None, bytes config not None, bytes more not None,
-                 bytes response=None, bytes body=b""):
-    """The whole text. params: JSON of the query's values; session, config, response: JSON; more: the last members of `extra`,
-    JSON without its braces; body: None: null, as response hooks see it."""
+cpdef bytes script_payload(Exchange x, bytes params, bytes session, bytes more, bytes body, bytes response, bint hostless):
+    """The whole text. params: JSON of the query's values, b"0" for none; session: JSON, b"0" for an empty one; more: JSON of the
+    API's version, the path of the entry and the values of its variables; body: None: null, as response hooks see it;
+    response: JSON for response hooks, else None; hostless: without a Host header, for virtual endpoints (tyk-jsvm 12.1)."""
     cdef HeaderBlock head = x.req
     out.size = 0
-    if response is not None:
-        out.put('{"response":', 12)
-        out.add(response)
-        out.put(',"request":{"Headers":', 22)
-    else:
-        out.put('{"request":{"Headers":', 22)
-    put_headers(out, head, False)
-    out.put(',"SetHeaders":{},"DeleteHeaders":[],"Body":', 43)
+    out.put("[1," if x.client.secure else "[0,", 3)
+    put_headers(out, head, hostless)
     if body is None:
-        out.put("null", 4)
+        out.put(",null,", 6)
     else:
+        out.put(",", 1)
         put_bytes(out, body, KEEP)
-    out.put(',"URL":', 7)
-    put_url(out, x)
-    out.put(',"Params":', 10)
+        out.put(",", 1)
+    put_url(out, x, head)
+    out.put(",", 1)
     out.add(params)
-    out.put(',"AddParams":{},"ExtendedParams":{},"DeleteParams":[],"ReturnOverrides":{"ResponseCode":0,"ResponseError":"",', 109)
-    out.put('"ResponseBody":"","ResponseHeaders":null,"OverrideError":false},"IgnoreBody":false,"Method":', 92)
+    out.put(",", 1)
     put_bytes(out, x.method, REPLACE)
-    out.put(',"RequestURI":', 14)
+    out.put(",", 1)
     put_text(out, head.at(head.target), head.target_len, REPLACE)
-    if x.client.secure:
-        out.put(',"Scheme":"https"},"session":', 29)
-    else:
-        out.put(',"Scheme":"http"},"session":', 28)
+    out.put(",", 1)
     out.add(session)
-    out.put(',"config":', 10)
-    out.add(config)
-    put_extra(out, x, more)
-    return out.take()
-
-
-def virtual_payload(Exchange x not None, bytes params not None, bytes session not None, bytes config not None, bytes more not None,
-                    bytes body not None):
-    """What a virtual endpoint is given (tyk-jsvm 12.1): without a Host header. Arguments as for hook_payload."""
-    cdef HeaderBlock head = x.req
-    out.size = 0
-    out.put('{"request":{"Headers":', 22)
-    put_headers(out, head, True)
-    out.put(',"Body":', 8)
-    put_bytes(out, body, KEEP)
-    out.put(',"URL":', 7)
-    put_url(out, x)
-    out.put(',"Params":', 10)
-    out.add(params)
-    if x.client.secure:
-        out.put(',"Scheme":"https"},"session":', 29)
-    else:
-        out.put(',"Scheme":"http"},"session":', 28)
-    out.add(session)
-    out.put(',"config":', 10)
-    out.add(config)
-    put_extra(out, x, more)
-    return out.take()
-
-
-cdef int put_url(Buffer out, Exchange x) except -1:
-    cdef bytes path = x.full_path, query = x.full_query
-    return put_bytes(out, path + b"?" + query if query else path, REPLACE)
-
-
-cdef int put_extra(Buffer out, Exchange x, bytes more) except -1:
-    """The last member, and the end of the whole."""
-    out.put(',"extra":{"RemoteAddr":', 23)
+    out.put(",", 1)
     put_bytes(out, x.client.address, REPLACE)
-    out.put(',"ClientAddr":', 14)
-    put_bytes(out, x.client.address if x.gw.address_of is None else x.client_address, REPLACE)
-    out.put(',"RequestID":', 13)
+    if x.gw.address_of is None:
+        out.put(",0,", 3)
+    else:
+        out.put(",", 1)
+        put_bytes(out, x.client_address, REPLACE)
+        out.put(",", 1)
     put_bytes(out, x.request_id, REPLACE)
     out.put(",", 1)
     out.add(more)
-    return out.put("}}", 2)
+    if response is not None:
+        out.put(",", 1)
+        out.add(response)
+    out.put("]", 1)
+    return out.take()
+
+
+cdef int put_url(Buffer out, Exchange x, HeaderBlock head) except -1:
+    """Path and query as they are now, 0 if the request line has them."""
+    cdef bytes path = x.full_path, query = x.full_query
+    cdef const char* target = head.at(head.target)
+    cdef Py_ssize_t n = PyBytes_GET_SIZE(path), m = PyBytes_GET_SIZE(query)
+    if head.target_len == (n + 1 + m if m else n) and memcmp(target, PyBytes_AS_STRING(path), n) == 0 and (
+            m == 0 or target[n] == c"?" and memcmp(target + n + 1, PyBytes_AS_STRING(query), m) == 0):
+        return out.put("0", 1)
+    return put_bytes(out, path + b"?" + query if query else path, REPLACE)

@@ -49,6 +49,11 @@ def program_text(number: int, program: Program, *, quiet: bool = False) -> bytes
     return json.dumps(spec).encode()
 
 
+def constants_text(config: str, api: str, name: str, hook: str) -> str:
+    """What all calls of a hook are given. config: JSON; api, name: of the API; hook: "pre", "virtual", ... as in `extra`."""
+    return json.dumps({"config": config, "api": api, "name": name, "hook": hook})
+
+
 def _source(source: Source, *, library: bool) -> dict[str, Any]:
     return {
         "text": source.text,

@@ -14,6 +14,15 @@ that still comes from it is looked at.
 
 from jsvm_pool.v8 cimport Isolate
 
+cdef class CallResult:
+    """How a call ended. kind: ok, error (the script failed), timeout, memory, busy (no context was free in time), long (the
+    result is too large), closed or disabled; text: what the script returned, if ok; error: why it failed, with a stack trace;
+    edits: the text is the short form of a result that only edits a request (runtime/run.js: edits)."""
+    cdef readonly str kind
+    cdef readonly bytes text
+    cdef readonly str error
+    cdef readonly bint edits
+
 cdef class Loaded:
     """A program and what the contexts of this worker made of it. Those that are equal share one."""
     cdef readonly object program
@@ -30,7 +39,7 @@ cdef class Hook:
     cdef readonly object caller
     cdef readonly double timeout        # seconds
     cdef readonly Loaded loaded
-    cdef readonly tuple key             # (number of the program, entry, mode)
+    cdef readonly tuple key             # (number of the program, entry, mode, constants)
     cdef public object observe          # (outcome, microseconds) -> None
     cdef readonly str name              # for messages
     cdef public bint slow
@@ -102,7 +111,7 @@ cdef class Contexts:
     cdef int _again(self, Lane lane, Call call) except -1
     cdef int _queue(self, Call call, bint first) except -1
     cdef int _collect(self, Lane lane, Batch batch) except -1
-    cdef int _finish(self, Call call, str kind, object text, str error) except -1
+    cdef int _finish(self, Call call, str kind, object text, str error, bint edits=*) except -1
     cdef int _retire(self, Lane lane) except -1
     cdef Lane _first_lane(self)
 
@@ -110,17 +119,19 @@ cdef class HostCalls(Contexts):
     cdef object host
     cdef int _skip_behind(self, Lane lane) except -1
 
-cdef class Pool(HostCalls):
+cdef class Queues(HostCalls):
     cdef object quick                   # deque of Call
     cdef dict slow                      # api -> deque of Call
     cdef dict dedicated                 # Loaded -> deque of Call, of programs that keep their state
     cdef bint flushing                  # _flush will be called
     cdef int _fill(self, Lane lane, object queue, bint alone) except -1
     cdef int _send(self, Lane lane, list calls) except -1
+    cdef Lane _free_lane(self)
+
+cdef class Pool(Queues):
     cdef int _ended_batch(self, Lane lane, Batch batch, int kind, object value) except -1
     cdef int _last(self, Lane lane, Call call, int kind, object value) except -1
     cdef int _done(self, Call call, bytes value) except -1
     cdef int _take_out(self, Lane lane, Call call) except -1
-    cdef Lane _free_lane(self)
     cdef bint _ended(self, object value) except -1
     cdef bint _begun(self, Lane lane, Call call) except -1

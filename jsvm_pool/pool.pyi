@@ -5,7 +5,14 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from jsvm_pool.program import Program
-from jsvm_pool.settings import CallResult, PoolSettings, Report
+from jsvm_pool.settings import PoolSettings, Report
+
+class CallResult:
+    kind: str
+    text: bytes | None
+    error: str
+    edits: bool
+    def __init__(self, kind: str, text: bytes | None = None, error: str = "", edits: bool = False) -> None: ...
 
 class Hook:
     program: Program
@@ -26,6 +33,7 @@ class Hook:
         timeout: float,
         name: str = "",
         observe: Callable[[str, int], None] | None = None,
+        constants: str = "null",
     ) -> None: ...
     def call(self, payload: bytes, done: Callable[[CallResult], None]) -> Call: ...
 

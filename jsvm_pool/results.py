@@ -29,12 +29,11 @@ from jsvm_pool.decoding import (
     text,
     text_list,
     text_map,
-    to_bytes,
 )
 
 __all__ = [
-    "HookResult", "Overrides", "ResponseResult", "ResultError", "VirtualResult", "decode_hook", "decode_response",
-    "decode_virtual",
+    "HookResult", "Overrides", "ResponseResult", "ResultError", "VirtualResult", "decode_edits", "decode_hook",
+    "decode_response", "decode_virtual",
 ]  # fmt: skip
 
 
@@ -157,85 +156,20 @@ _VIRTUAL = Shape(
 _NOTHING: dict[str, Any] = {}
 
 
-# What the usual result consists of: an envelope and a request whose names are written as here.
-_ENVELOPE = frozenset(("Request", "SessionMeta", "$plain", "$same"))
-_EDITED = frozenset(
-    (
-        "SetHeaders", "DeleteHeaders", "Body", "URL", "AddParams", "ExtendedParams", "DeleteParams", "ReturnOverrides",
-        "IgnoreBody", "Headers", "Params", "Method", "RequestURI", "Scheme",
-    )
-)  # fmt: skip
-_READ_ONLY = (("Headers", list_map), ("Params", list_map), ("Method", text), ("RequestURI", text), ("Scheme", text))
-_UNTOUCHED = {"ResponseCode": 0, "ResponseError": "", "ResponseBody": "", "ResponseHeaders": None, "OverrideError": False}
+def decode_edits(returned: bytes, url: str) -> HookResult:
+    """Read the short form of a result that only edits headers and parameters (runtime/run.js: edits). url: the one that the
+    script was given. Raises ResultError."""
+    sets, deletes, added, meta = parse(returned)
+    request = {"SetHeaders": sets, "DeleteHeaders": deletes, "AddParams": added, "URL": url}
+    return _hook_result({"$same": True, "Request": request, "SessionMeta": meta})
 
 
 def decode_hook(returned: bytes) -> HookResult:
     """Read what DoProcessRequest returned. Raises ResultError."""
-    value = parse(returned)
-    found = _usual(value) if type(value) is dict else None
-    return _unusual(value) if found is None else found
+    return _hook_result(parse(returned))
 
 
-def _usual(value: dict[str, Any]) -> HookResult | None:
-    """The quick way for results that are as most are, None for others."""
-    request = value.get("Request")
-    same = value.get("$same") is True
-    if (
-        type(request) is not dict
-        or not (same or value.get("$plain") is True)
-        or not (value.keys() <= _ENVELOPE and request.keys() <= _EDITED)
-    ):
-        return None
-    get = request.get
-    url, ignore, body, said = get("URL"), get("IgnoreBody", False), get("Body", ""), get("ReturnOverrides")
-    deletes, sets = get("DeleteHeaders"), get("SetHeaders")
-    drops, adds, extends = get("DeleteParams"), get("AddParams"), get("ExtendedParams")
-    meta = value.get("SessionMeta")
-    if not (
-        type(url) is str
-        and type(body) is str
-        and type(ignore) is bool
-        and type(deletes) is list
-        and type(sets) is dict
-        and type(drops) is list
-        and type(adds) is dict
-        and type(extends) is dict
-        and (meta is None or type(meta) is dict)
-    ):
-        return None
-    try:
-        if deletes:
-            deletes = text_list(deletes)
-        if sets:
-            sets = text_map(sets)
-        if drops:
-            drops = text_list(drops)
-        if adds:
-            adds = text_map(adds)
-        if extends:
-            extends = list_map(extends)
-        for name, reader in _READ_ONLY:
-            if name in request:
-                reader(request[name])
-        overrides = None if said == _UNTOUCHED or said is None else _overrides(_OVERRIDES(said))
-    except ResultError:
-        return None     # the other way says where
-    return HookResult(
-        None if same or ignore else to_bytes(body),
-        url,
-        deletes,
-        sets,
-        drops,
-        adds,
-        extends,
-        overrides,
-        {} if meta is None else meta,
-        None,
-        "",
-    )
-
-
-def _unusual(value: Any) -> HookResult:
+def _hook_result(value: Any) -> HookResult:
     marked = type(value) is dict
     found = (_PLAIN_HOOK if marked and value.get("$plain") is True else _HOOK)(value)
     request = found.get("Request", _NOTHING)

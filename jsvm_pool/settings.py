@@ -24,16 +24,6 @@ class PoolSettings:
 
 
 @dataclass(slots=True)
-class CallResult:
-    """How a call ended. kind: ok, error (the script failed), timeout, memory, busy (no context was free in time), long (the
-    result is too large) or closed; text: what the script returned, if ok; error: why it failed, with a stack trace."""
-
-    kind: str
-    text: bytes | None = None
-    error: str = ""
-
-
-@dataclass(slots=True)
 class Report:
     """How a program was loaded. errors: (source, message) of scripts that failed; starts: (line, source) where each
     source begins in the program's text."""

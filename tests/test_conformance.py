@@ -53,6 +53,7 @@ PLAIN = (
 )
 STORED = (
     "auth_token",
+    "cache",
     "error_overrides",
     "event_scripts",
     "event_system",

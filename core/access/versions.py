@@ -10,12 +10,14 @@ from accel.endpoints import Endpoint, EndpointMatcher, Pattern, VerdictMemo
 from accel.http1 import Exchange, Expiry, GateCheck, Plan, Step, VersionCheck
 from core.access.header_steps import Spell, edit_steps
 from core.apidef.breakers import BreakerSpec
+from core.apidef.caching import CacheEntry
 from core.apidef.edits import HeaderChange
 from core.apidef.endpoints import EndpointSpec, Rate, ReplySpec
 from core.apidef.rewrites import RewriteSpec
 from core.apidef.scripts import VirtualSpec
 from core.apidef.specs import PlanSpec
 from core.apidef.versions import Selector
+from core.cache.steps import Entry
 
 if TYPE_CHECKING:
     from core.access.rewrite import Rewriter
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 CHILD_UNKNOWN = 404     # newer style of versions (tyk-core 2.3)
 
 Failed = Callable[[Exchange, int, str], None]
-Made = Rate | RewriteSpec | BreakerSpec | HeaderChange | VirtualSpec
+Made = Rate | RewriteSpec | BreakerSpec | HeaderChange | VirtualSpec | CacheEntry
 Reply = tuple[int, list[tuple[bytes, bytes]], bytes]
 
 
@@ -55,6 +57,8 @@ class PathSteps:
                 return self._access.breaker(spec, entry, data)
             if isinstance(data, VirtualSpec):
                 return self._scripts.virtual_data(spec, entry.path, data)
+            if isinstance(data, CacheEntry):
+                return Entry(data)
             if isinstance(data, HeaderChange):
                 return tuple(edit_steps(data, spell, response=entry.kind == "transform_response_headers"))
             return self._access.path_window(spec, entry, data)
@@ -73,7 +77,7 @@ def endpoint(entry: EndpointSpec, made: Callable[[EndpointSpec, Any], Any]) -> E
     match entry.data:
         case ReplySpec() as reply:
             data = _reply(reply)
-        case Rate() | RewriteSpec() | BreakerSpec() | HeaderChange() | VirtualSpec() as described:
+        case Rate() | RewriteSpec() | BreakerSpec() | HeaderChange() | VirtualSpec() | CacheEntry() as described:
             data = made(entry, described)
         case float() as seconds:
             data = milliseconds(seconds)

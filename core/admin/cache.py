@@ -4,16 +4,10 @@ from __future__ import annotations
 
 from core.admin.context import AdminContext
 from core.admin.replies import Reply, Request, done
-from core.store.pattern import literal
-
-PREFIX = "cache-"
-BATCH = 500
+from core.cache import clearing
 
 
 async def clear(context: AdminContext, request: Request) -> Reply:
     """DELETE /tyk/cache/{api}: forget what is cached for an API, loaded or not."""
-    pattern = PREFIX + literal(request.params["api"]) + "*"
-    found = await context.store.scan(pattern)
-    for start in range(0, len(found), BATCH):
-        await context.store.pipeline([("DEL", key) for key in found[start : start + BATCH]])
+    await clearing.clear(context.responses or context.store, request.params["api"])
     return done("cache invalidated")

@@ -91,7 +91,8 @@ class AdminContext:
     fire: (name, meta) of an event of the gateway itself. unreported: requests that this node
     has counted for a quota (by its name in the store) and the store does not know yet.
     trace: plays a raw request through a definition, returns the raw response and what was logged. Raises OSError.
-    health: numbers of an API for /tyk/health, None when none are kept. environ: for `env://` in definitions.
+    health: numbers of an API for /tyk/health, None when none are kept. responses: where answers are cached, None for `store`.
+    environ: for `env://` in definitions.
     """
 
     config: Any
@@ -106,4 +107,5 @@ class AdminContext:
     unreported: Callable[[str], int] = nothing
     health: Callable[[str], Awaitable[Mapping[str, float]] | None] = no_health
     trace: Callable[[PlanSpec, bytes], Awaitable[tuple[bytes, str]]] = no_trace
+    responses: Store | None = None
     environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))

@@ -9,6 +9,7 @@ from typing import Any
 from core.apidef import access, features, listen_path, targets
 from core.apidef.addresses import address_lists
 from core.apidef.bundles import AppliedBundle, bundle_of, with_bundle
+from core.apidef.caching import cache_options
 from core.apidef.decode import Definition, decode
 from core.apidef.durations import parse_expiry
 from core.apidef.edits import header_edits, processor_edits, whole_timeout
@@ -88,12 +89,13 @@ def compile_definition(
     host, host_pattern = _domain(definition, report, options)
     chooser = _selector(definition, report)
     transport = proxy.get("transport", {})
+    cache = cache_options(definition, report)
     found = versions(definition)
     compiler = ScriptCompiler(definition, found, options, scripts, report)
     script_spec = compiler.compile()
     on_events = event_scripts(definition, options, scripts, report, compiler.owner)
     plugin_spec = PluginCompiler(definition, options.plugins, bundle, report).compile()
-    parts = [_version_part(definition, version, report, options, compiler) for version in found]
+    parts = [_version_part(definition, version, report, options, compiler, cache is not None) for version in found]
     if report.fatal or route is None:
         return None, report.findings
     base = PlanSpec(
@@ -120,6 +122,7 @@ def compile_definition(
         response_headers_remove=(),
         response_headers_add=(),
         injected=injected,
+        cache=cache,
         global_timeout=None,
         tls=TransportSpec(
             transport.get("ssl_insecure_skip_verify", False) or options.proxy_ssl_insecure_skip_verify,
@@ -173,9 +176,14 @@ def _selector(definition: Definition, report: Report) -> Selector | None:
 
 
 def _version_part(
-    definition: Definition, version: Version, report: Report, options: CompileOptions, scripts: ScriptCompiler
+    definition: Definition,
+    version: Version,
+    report: Report,
+    options: CompileOptions,
+    scripts: ScriptCompiler,
+    cached: bool,
 ) -> dict[str, Any]:
-    """The fields of a PlanSpec that belong to one version."""
+    """The fields of a PlanSpec that belong to one version. cached: the API has a cache."""
     place = join_path("$.version_data.versions", version.key)
     mine = Report(report.file)
     for feature in features.found(features.VERSION_FEATURES, version.info):
@@ -185,7 +193,7 @@ def _version_part(
     addresses, loop = _targets(definition, version, place, mine)
     edits = header_edits(version.info, place, mine)
     overall = whole_timeout(version.info, place, mine)
-    entries = endpoints(version.info, place, options, mine, scripts.virtual)
+    entries = endpoints(version.info, place, options, mine, scripts.virtual, cached=cached)
     expires = parse_expiry(version.info.get("expires", ""))
     if expires == 0:
         text = f"{version.info['expires']!r:.40} is not a date, so the version counts as expired"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.apidef.breakers import BreakerSpec, breaker
+from core.apidef.caching import CacheEntry, cache_entries
 from core.apidef.durations import parse_duration
 from core.apidef.edits import HeaderChange, Notes, path_edits
 from core.apidef.options import CompileOptions
@@ -49,14 +50,17 @@ class EndpointSpec:
     path: str
     pattern: str
     method: str
-    data: ReplySpec | Rate | RewriteSpec | BreakerSpec | HeaderChange | VirtualSpec | float | str | None = None
+    data: ReplySpec | Rate | RewriteSpec | BreakerSpec | HeaderChange | VirtualSpec | CacheEntry | float | str | None = None
     actions: tuple[tuple[str, ReplySpec | bool | None], ...] | None = None
 
 
 def endpoints(
-    info: dict[str, Any], base: str, options: CompileOptions, notes: Notes, virtual: VirtualBuilder
+    info: dict[str, Any], base: str, options: CompileOptions, notes: Notes, virtual: VirtualBuilder, *, cached: bool = False
 ) -> tuple[EndpointSpec, ...]:
-    """Return the entries of a version that are in force. What cannot be understood is an error, never left out."""
+    """Return the entries of a version that are in force. What cannot be understood is an error, never left out.
+
+    cached: the API has a cache, which entries of it need.
+    """
     ignore_case = options.ignore_endpoint_case or info.get("ignore_endpoint_case", False)
     found: list[EndpointSpec] = []
     if not info.get("use_extended_paths"):
@@ -78,6 +82,9 @@ def endpoints(
             if applies:
                 actions = _actions(entry, place, notes)
                 found.append(EndpointSpec(kind, entry.get("path", ""), pattern, method, data, actions))
+    for place, path, method, kept in cache_entries(extended, f"{base}.extended_paths", cached, notes):
+        pattern = _pattern(path, place, options, ignore_case, notes)
+        found.append(EndpointSpec("cache", path, pattern, method, kept))
     return tuple(found)
 
 

@@ -203,9 +203,6 @@ API_FEATURES: tuple[Feature, ...] = (
     ),
     Feature("CORS", "CORS", "warn", "preflight requests go to the upstream", _at("CORS.enable")),
     Feature(
-        "cache", "cache_options", "warn", "every request goes upstream", _at("cache_options.enable_cache")
-    ),
-    Feature(
         "uptime tests",
         "uptime_tests",
         "warn",
@@ -258,10 +255,6 @@ VERSION_FEATURES: tuple[Feature, ...] = (
         "refuse",
         "it limits requests",
         _unless("global_size_limit", "global_size_limit_disabled"),
-    ),
-    *(
-        Feature(f"{name}", f"extended_paths.{name}", "warn", "every request goes upstream", _entries(name))
-        for name in ("cache", "advance_cache_config")
     ),
 )
 

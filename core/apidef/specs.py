@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from core.apidef.addresses import AddressLists
+    from core.apidef.caching import CacheSpec
     from core.apidef.edits import HeaderChange
     from core.apidef.endpoints import EndpointSpec
     from core.apidef.event_scripts import EventScriptSpec
@@ -97,7 +98,8 @@ class PlanSpec:
     ``scripts`` is its JavaScript, one object in the specs of all versions, ``event_scripts`` that of its event
     handlers, None for none; ``plugins`` is what plugins do for it, likewise for all versions.
     ``custom_auth`` is what an auth_check of any driver needs, None without one.
-    ``injected`` is what a response processor edits after the version's own edits.
+    ``injected`` is what a response processor edits after the version's own edits. ``cache`` says which answers are kept,
+    None for none.
     """
 
     file: str
@@ -145,3 +147,4 @@ class PlanSpec:
     custom_auth: CustomAuthSpec | None = None
     injected: HeaderChange | None = None
     plugins: PluginSpec | None = None
+    cache: CacheSpec | None = None

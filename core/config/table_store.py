@@ -7,7 +7,7 @@ suppress_redis_signal_reload | bool |  | restart | used | Neither listen to noti
 reload_interval | int |  | swap | accepted | Least seconds between reloads.
 enable_rate_limiter_storage | bool |  | restart | used | Count the rate limits that are kept in a store in rate_limiter_storage.
 enable_separate_analytics_store | bool |  | restart | used | Write records of requests to analytics_storage.
-enable_separate_cache_store | bool |  | restart | accepted | Use cache_storage for cached responses.
+enable_separate_cache_store | bool |  | restart | used | Keep cached responses in cache_storage.
 drl_notification_frequency | int |  | swap | used | Seconds between two announcements of a gateway to the others that share its limits; 0 means 2.
 drl_threshold | num |  | swap | used | Requests per second and gateway up to which a shared limit is counted in the store; 0 means 5.
 drl_enable_sentinel_rate_limiter | bool |  | swap | used | Count those with the sentinel limiter instead of the rolling one.
@@ -60,7 +60,7 @@ OTHER_ABOUT = "Kind of the store."
 _SECTIONS = (
     ("storage", "str=,redis,embedded | embedded", MAIN_ABOUT, "keys and counters", "used"),
     ("analytics_storage", "str=,redis | ", OTHER_ABOUT, "records of requests", "used"),
-    ("cache_storage", "str=,redis | ", OTHER_ABOUT, "cached responses", "accepted"),
+    ("cache_storage", "str=,redis | ", OTHER_ABOUT, "cached responses", "used"),
     ("rate_limiter_storage", "str=,redis | ", OTHER_ABOUT, "rate limits", "used"),
 )
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from accel import shm
-from core.obs import hooks
+from core.obs import caches, hooks
 from core.obs.families import FAMILIES
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -57,10 +57,12 @@ def render_chunks(shared: shm.SharedCounters, names: Mapping[str, str], version:
         served, "preforge_api_sent_bytes_total", "counter", "Bytes of answers.", _one(shm.A_BYTES_OUT)
     )
     called = _hook_rows(shared)
-    yield from _per_api(called, "preforge_hook_calls_total", "counter", "Calls of hooks by outcome.", _outcomes)
+    yield from _per_api(called, "preforge_hook_calls_total", "counter", "Calls of hooks by outcome.", _of_hook)
     yield from _per_api(
         called, "preforge_hook_duration_seconds", "histogram", "Time from the call of a hook to its result.", _durations
     )
+    text = "Requests and answers that the response cache had to do with."
+    yield from _per_api(_cache_rows(shared), "preforge_api_cache_total", "counter", text, _by_outcome(caches.LABELS, "hit"))
 
 
 def escape_label(value: str) -> str:
@@ -83,7 +85,8 @@ def _rows(shared: shm.SharedCounters, names: Mapping[str, str]) -> list[Row]:
     return [
         (f'api_id="{escape_label(api_id)}",api_name="{escape_label(stored.get(api_id, ""))}"', words)
         for row, api_id in shared.rows()
-        if not hooks.is_hook(api_id) and ((words := counted.get(row, nothing)) is not nothing or api_id in stored)
+        if not (hooks.is_hook(api_id) or caches.is_cache(api_id))
+        and ((words := counted.get(row, nothing)) is not nothing or api_id in stored)
     ]
 
 
@@ -93,6 +96,15 @@ def _hook_rows(shared: shm.SharedCounters) -> list[Row]:
         (",".join(f'{label}="{escape_label(value)}"' for label, value in hooks.labels(name)), counted[row])
         for row, name in shared.rows()
         if hooks.is_hook(name) and row in counted
+    ]
+
+
+def _cache_rows(shared: shm.SharedCounters) -> list[Row]:
+    counted = shared.row_totals()
+    return [
+        (f'api_id="{escape_label(caches.api_of(name))}"', counted[row])
+        for row, name in shared.rows()
+        if caches.is_cache(name) and row in counted
     ]
 
 
@@ -163,13 +175,22 @@ def _requests(name: str, labels: str, words: tuple[int, ...]) -> str:
     )
 
 
-def _outcomes(name: str, labels: str, words: tuple[int, ...]) -> str:
+def _by_outcome(outcomes: Sequence[str], always: str) -> Callable[[str, str, tuple[int, ...]], str]:
+    """The classes of the counters as outcomes. always: the one that is shown without a count too."""
+
+    def lines(name: str, labels: str, words: tuple[int, ...]) -> str:
+        return "".join(
+            f'{name}{{{labels},outcome="{outcome}"}} {count}\n'
+            for outcome, count in zip(outcomes, words, strict=False)
+            if count or outcome == always
+        )
+
+    return lines
+
+
+def _of_hook(name: str, labels: str, words: tuple[int, ...]) -> str:
     script = labels.endswith('driver="javascript"')
-    return "".join(
-        f'{name}{{{labels},outcome="{outcome}"}} {count}\n'
-        for outcome, count in zip(hooks.LABELS if script else hooks.PLUGIN_LABELS, words, strict=False)
-        if count or outcome == "ok"
-    )
+    return _by_outcome(hooks.LABELS if script else hooks.PLUGIN_LABELS, "ok")(name, labels, words)
 
 
 def _durations(name: str, labels: str, words: tuple[int, ...]) -> str:

@@ -57,7 +57,7 @@ class CustomAuth:
         self._maker = maker
         self._skips_ignored = skips_ignored
 
-    def begin(self, x: Exchange, ask: Callable[[], None]) -> bool:
+    def begin(self, x: Exchange, ask: Callable[[], object]) -> bool:
         """Find out who the client is. Returns whether the request waits; ask: asks the plugin, and lets the request go on if it
         does not have to wait for it."""
         if (x.ignored and self._skips_ignored) or self._keys.known(x):
@@ -75,7 +75,7 @@ class CustomAuth:
         ask()
         return True
 
-    def _find(self, x: Exchange, session_id: bytes, ask: Callable[[], None]) -> bool:
+    def _find(self, x: Exchange, session_id: bytes, ask: Callable[[], object]) -> bool:
         entry = self._services.sessions.known(self._keys.org, session_id)
         if entry is None:
             self._tasks.spawn(self._look(x, x.serial_number, session_id, ask))
@@ -115,7 +115,7 @@ class CustomAuth:
         digest = hashlib.md5(value, usedforsecurity=False).hexdigest()
         return self._services.keyspace.full(self._keys.org, digest)
 
-    async def _look(self, x: Exchange, serial: int, session_id: bytes, ask: Callable[[], None]) -> None:
+    async def _look(self, x: Exchange, serial: int, session_id: bytes, ask: Callable[[], object]) -> None:
         try:
             entry = await self._services.sessions.find(self._keys.org, session_id)
         except StoreError:

@@ -25,7 +25,8 @@ NOT_RUNNING = "JSVM isn't initialized, check your gateway settings"
 
 
 class Returned(Protocol):
-    """What a call led to: text, the JSON text that the script returned, if kind is "ok"; error says why it is not."""
+    """What a call led to: text, the JSON text that the script returned, if kind is "ok"; error says why it is not; edits:
+    the text is the short form that results.decode_edits reads."""
 
     @property
     def text(self) -> bytes | None: ...
@@ -33,6 +34,8 @@ class Returned(Protocol):
     def error(self) -> str: ...
     @property
     def kind(self) -> str: ...
+    @property
+    def edits(self) -> bool: ...
 
 
 class Script(Protocol):
@@ -67,13 +70,12 @@ class Worker:
 
 @dataclass(frozen=True, slots=True)
 class Api:
-    """What the hooks of one API share. config: JSON of the object that scripts are given; listen_end: see
-    addresses.listen_end; start: the listen path, b"" if it has variables; problem: why no script can run."""
+    """What the hooks of one API share. listen_end: see addresses.listen_end; start: the listen path, b"" if it has
+    variables; problem: why no script can run."""
 
     worker: Worker
     api_id: str
     name: str
-    config: bytes
     places: Places
     listen_end: Callable[[bytes], int]
     start: bytes

@@ -24,6 +24,23 @@ _LINE_END = re.compile(rb"[\r\n]")
 _BAD_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 
+def request_names(spell: Spell) -> Callable[[str], bytes | None]:
+    """How a field of a request is spelt: b"" for one of the gateway's own, None for what is no name."""
+    return lambda name: _spelt(name, spell, _OWN)
+
+
+def response_names(spell: Spell) -> Callable[[str], bytes | None]:
+    """The same for a response."""
+    return lambda name: _spelt(name, spell, _OWN_RESPONSE)
+
+
+def _spelt(name: str, spell: Spell, own: frozenset[bytes]) -> bytes | None:
+    key = to_bytes(name)
+    if not _NAME.fullmatch(key):
+        return None
+    return b"" if key.lower() in own else spell(key)
+
+
 def edit_request(x: Exchange, delete: Iterable[str], put: dict[str, str], spell: Spell) -> None:
     """Apply DeleteHeaders, then SetHeaders. Raises ResultError, with nothing changed, for what is no header field."""
     fields: Fields = []

@@ -10,10 +10,12 @@ from core.plugins.auth import CustomAuth
 from core.scripts.answers import override
 from core.scripts.context import BUSY, BUSY_KINDS, NOT_RUNNING, Api, Returned, Script, log
 from core.scripts.edits import edit
-from core.scripts.payload import Extra, query_params, url_text
+from core.scripts.headers import request_names
+from core.scripts.payload import place_text, query_params, url_text
+from core.scripts.query import changed
 from core.sessions.model import SessionError
-from jsvm_pool.envelope import hook_payload
-from jsvm_pool.results import HookResult, ResultError, decode_hook
+from jsvm_pool.results import HookResult, ResultError, decode_edits, decode_hook
+from jsvm_pool.steps import FieldNames, HookStep
 
 if TYPE_CHECKING:
     from core.apidef.scripts import HookSpec
@@ -22,59 +24,56 @@ FAILED = "Internal Server Error"
 DISABLED = "middleware error"
 
 
-class RequestHook:
+class RequestHook(HookStep):
     """One hook of one API, for a WaitStep. The request goes on when its script has returned, or is refused: what a script
     cannot say means that the request must not pass."""
 
     def __init__(self, api: Api, spec: HookSpec, script: Script | None, auth: CustomAuth | None = None) -> None:
         """script: None where it cannot run; auth: for auth_check, where the keys go that the script finds."""
+        self._session = spec.require_session and spec.kind in ("post", "post_key_auth")
+        super().__init__(
+            script,
+            FieldNames(request_names(api.spell)),
+            changed,
+            always=script is not None and not spec.problem,
+            real_session=self._session,
+            anywhere=api.places.same,
+            plain=not self._session and auth is None,
+        )
         self._api = api
         self._spec = spec
-        self._script = script
+        self._runs = script is not None
         self._what = f"{spec.kind} hook {spec.name}"
-        self._extra = Extra(api.api_id, api.name, spec.kind)
         self._auth = auth
-        self._session = spec.require_session and spec.kind in ("post", "post_key_auth")
         self._chain = spec.kind not in ("pre", "auth_check")    # whose answers go through the response chain
 
-    def __call__(self, x: Exchange) -> bool:
-        api = self._api
-        if self._script is None:
-            self._refuse(x, api.problem or NOT_RUNNING, DISABLED)
+    def allowed(self, x: Exchange) -> bool:
+        """Refuses requests of a hook that cannot run."""
+        if not self._runs:
+            self._refuse(x, self._api.problem or NOT_RUNNING, DISABLED)
             return False
         if self._spec.problem:
             self._refuse(x, self._spec.problem)
             return False
-        if self._auth is None:
-            return self._call(x, self._script)
-        script = self._script
-
-        def ask() -> None:
-            self._call(x, script)
-
-        return self._auth.begin(x, ask)
-
-    def _call(self, x: Exchange, script: Script) -> bool:
-        api = self._api
-        url = url_text(x)
-        more = self._extra.text(x, api.places.find(x))
-        session = api.worker.session(x, self._session)
-        text = hook_payload(x, query_params(x), session, api.config, more, None, x.body or b"")
-        serial = x.serial_number
-
-        def done(returned: Returned) -> None:
-            if x.waits(serial):
-                self._returned(x, serial, url, returned)
-
-        script.call(text, done)
         return True
 
-    def _returned(self, x: Exchange, serial: int, url: str, returned: Returned) -> None:
-        if returned.kind != "ok" or returned.text is None:
-            self._failed(x, returned)
+    def place(self, x: Exchange) -> bytes:
+        return place_text(x, self._api.places.find(x))
+
+    def session(self, x: Exchange) -> bytes:
+        return self._api.worker.session(x, self._session)
+
+    def params(self, x: Exchange) -> bytes:
+        return query_params(x)
+
+    def ended(self, x: Exchange, serial: int, result: Returned) -> None:
+        """Apply a result of any kind."""
+        if result.kind != "ok" or result.text is None:
+            self._failed(x, result)
             return
+        url = url_text(x)
         try:
-            found = decode_hook(returned.text)
+            found = decode_edits(result.text, url) if result.edits else decode_hook(result.text)
             edit(x, self._api, found, url)
             work = self._keep(x, found)
             if work is None:
@@ -84,7 +83,7 @@ class RequestHook:
             self._refuse(x, f"it returned what cannot be used: {error}")
             return
         except Exception:
-            self._broken(x)
+            self.broken(x, serial)
             return
         self._api.worker.spawn(work, lambda: self._kept(x, serial, found))
 
@@ -104,7 +103,7 @@ class RequestHook:
         except ResultError as error:
             self._refuse(x, f"it returned what cannot be used: {error}")
         except Exception:
-            self._broken(x)
+            self.broken(x, serial)
 
     def _end(self, x: Exchange, serial: int, found: HookResult) -> None:
         if found.overrides is not None:
@@ -123,7 +122,23 @@ class RequestHook:
         self._api.refused(self._what, why)
         x.fail(500, message)
 
-    def _broken(self, x: Exchange) -> None:
+    def broken(self, x: Exchange, serial: int) -> None:
+        """Refuse a request, inside an except clause."""
         log.exception("API %s: %s", self._api.api_id, self._what)
         x.fail(500, FAILED)
 
+
+class AuthHook(RequestHook):
+    """An auth_check, which is called for requests whose key is not known yet."""
+
+    def __init__(self, api: Api, spec: HookSpec, script: Script | None, auth: CustomAuth) -> None:
+        """See RequestHook."""
+        super().__init__(api, spec, script, auth)
+        self._custom = auth
+        self._usable = script is not None and not spec.problem
+
+    def __call__(self, x: Exchange) -> bool:
+        if not self._usable:
+            return self.allowed(x)
+        ask = super().__call__
+        return self._custom.begin(x, lambda: ask(x))

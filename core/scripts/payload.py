@@ -1,7 +1,6 @@
-"""What scripts are given: the JSON texts that the runtime makes their arguments of (tyk-jsvm 7, 12.1, 12.2).
+"""What scripts are given: the parts of a payload that not every request has (tyk-jsvm 7, 12.1, 12.2).
 
-The texts themselves are written by jsvm_pool.envelope; here are the parts of them that not every request has, and what
-is the same for all requests of a hook. `extra` is an addition to Tyk's objects.
+The payloads themselves are written by jsvm_pool.envelope. `extra` is an addition to Tyk's objects.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from core.scripts.query import parse, texts
 
 _FORMS = frozenset((b"POST", b"PUT", b"PATCH"))
 _FORM = b"application/x-www-form-urlencoded"
-NO_PARAMS = b"{}"
+NO_PARAMS = b"0"
 
 
 def url_text(x: Exchange) -> str:
@@ -26,29 +25,12 @@ def url_text(x: Exchange) -> str:
     return (x.full_path + b"?" + query if query else x.full_path).decode("utf-8", "replace")
 
 
-class Extra:
-    """What the scripts of one hook are told beyond Tyk's objects: the members of `extra` that do not change with every
-    request, as JSON."""
-
-    def __init__(self, api_id: str, api_name: str, hook: str) -> None:
-        """hook: "pre", "virtual", ..."""
-        self._fixed = {"APIID": api_id, "APIName": api_name, "Hook": hook}
-        self._known: dict[tuple[bytes, str], bytes] = {}
-
-    def text(self, x: Exchange, place: Place) -> bytes:
-        """The members for a request, without braces."""
-        path, params = place
-        key = x.version, path
-        known = None if params else self._known.get(key)
-        if known is None:
-            version = x.version.decode("utf-8", "replace")
-            members = {
-                **self._fixed, "Version": "" if version == "Non Versioned" else version, "Path": path, "PathParams": params,
-            }  # fmt: skip
-            known = orjson.dumps(members)[1:-1]
-            if not params:
-                self._known[key] = known    # as many as there are versions and path entries
-        return known
+def place_text(x: Exchange, place: Place) -> bytes:
+    """JSON of the version of the API, the path of the entry that a request meets and the values of its variables."""
+    path, params = place
+    version = x.version.decode("utf-8", "replace")
+    members = ["" if version == "Non Versioned" else version, path, params or 0]
+    return orjson.dumps(members)[1:-1]
 
 
 def query_params(x: Exchange) -> bytes:

@@ -36,9 +36,18 @@ class Places:
         ]
         self._known: dict[tuple[bytes, bytes, int], Place] = {}
 
+    @property
+    def same(self) -> bool:
+        """Whether every request has the same place."""
+        return not self._entries and self._listen is None
+
+    def varies(self, path: str) -> bool:
+        """Whether the place of an entry depends on the request."""
+        return self._listen is not None or _variables(path) is not None
+
     def find(self, x: Exchange, *, answered: bool = False) -> Place:
         """The place of a request; not to be changed. answered: there is a response, and the path may be the upstream's."""
-        if not self._entries and self._listen is None:
+        if self.same:
             return _NOTHING
         path = x.full_path
         end = self._listen_end(unquote_to_bytes(path)) if answered else x.route_end

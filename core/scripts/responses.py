@@ -8,8 +8,8 @@ from accel.http1 import Exchange
 from core.scripts.answers import check_status
 from core.scripts.context import BUSY, BUSY_KINDS, NOT_RUNNING, Api, Returned, Script, log
 from core.scripts.headers import edit_response
-from core.scripts.payload import Extra, query_params, response_text
-from jsvm_pool.envelope import hook_payload
+from core.scripts.payload import place_text, query_params, response_text
+from jsvm_pool.envelope import script_payload
 from jsvm_pool.results import ResultError, decode_response
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ class ResponseHook:
         self._spec = spec
         self._script = script
         self._what = f"response hook {spec.name}"
-        self._extra = Extra(api.api_id, api.name, "response")
 
     def __call__(self, x: Exchange) -> bool:
         api = self._api
@@ -36,9 +35,9 @@ class ResponseHook:
             return False
         body = x.response_body or b""
         response = response_text(x.status_code, x.res.items(), body)
-        more = self._extra.text(x, api.places.find(x, answered=True))
+        place = place_text(x, api.places.find(x, answered=True))
         session = api.worker.session(x, x.key is not None)
-        text = hook_payload(x, query_params(x), session, api.config, more, response, None)
+        text = script_payload(x, query_params(x), session, place, None, response, False)
         serial = x.serial_number
 
         def done(returned: Returned) -> None:

@@ -23,9 +23,10 @@ from core.scripts.host import HostFunctions
 from core.scripts.host_types import Caller, HostError
 from core.scripts.session_text import EMPTY
 from jsvm_pool import v8
-from jsvm_pool.pool import Hook, Pool
+from jsvm_pool.payloads import constants_text
+from jsvm_pool.pool import CallResult, Hook, Pool
 from jsvm_pool.program import Program
-from jsvm_pool.settings import CallResult, PoolSettings, Report
+from jsvm_pool.settings import PoolSettings, Report
 from jsvm_pool.traces import program_sources
 from jsvm_pool.v8 import EngineError
 
@@ -152,7 +153,9 @@ class ScriptService:
         def observe(outcome: str, microseconds: int) -> None:
             count(row, OUTCOMES[outcome], microseconds)
 
-        return Hook(pool, program, entry, mode, owner_of(spec), self._timeout, name, observe)
+        config = "null" if spec.scripts is None else spec.scripts.config.decode()
+        constants = constants_text(config, spec.api_id, spec.name, kind)
+        return Hook(pool, program, entry, mode, owner_of(spec), self._timeout, name, observe, constants)
 
     @property
     def timeout(self) -> float:

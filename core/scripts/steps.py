@@ -14,13 +14,14 @@ from core.apidef.specs import PlanSpec
 from core.plugins.auth import CustomAuth, make_auth
 from core.scripts.addresses import listen_end
 from core.scripts.context import Api, Script, Worker
-from core.scripts.hooks import RequestHook
+from core.scripts.hooks import AuthHook, RequestHook
 from core.scripts.metadata import MetaData
 from core.scripts.places import Places
 from core.scripts.responses import ResponseHook
 from core.scripts.session_text import SessionTexts
-from core.scripts.virtual import Virtual, run_virtual
+from core.scripts.virtual import Virtual
 from jsvm_pool.program import Program
+from jsvm_pool.steps import run_virtual
 
 if TYPE_CHECKING:
     from core.apidef.scripts import ScriptSpec, VirtualSpec
@@ -115,7 +116,8 @@ class ScriptSteps:
         for hook in found.hooks:
             if hook.kind == kind:
                 script = self._script(spec, hook.entry, "request", f"{kind}:{hook.name}")
-                steps.append(WaitStep(RequestHook(api, hook, script, auth), whole_body=True))
+                made = RequestHook(api, hook, script) if auth is None else AuthHook(api, hook, script, auth)
+                steps.append(WaitStep(made, whole_body=True))
         return steps
 
     def _script(self, spec: PlanSpec, entry: int, mode: str, name: str) -> Script | None:
@@ -132,7 +134,6 @@ class ScriptSteps:
             self._worker,
             spec.api_id,
             spec.name,
-            found.config,
             Places(spec),
             listen_end(spec.route),
             b"" if spec.route.pattern is not None else spec.route.literal_prefix.encode(),

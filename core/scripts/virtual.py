@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from accel.http1 import Exchange
 from core.scripts.answers import check_status, forced
 from core.scripts.context import BUSY, BUSY_KINDS, Api, Returned, Script, log
-from core.scripts.headers import response_fields
-from core.scripts.payload import Extra, form_params
-from jsvm_pool.envelope import virtual_payload
+from core.scripts.headers import response_fields, response_names
+from core.scripts.payload import form_params, place_text
 from jsvm_pool.results import ResultError, VirtualResult, decode_virtual
+from jsvm_pool.steps import FieldNames, VirtualStep
 
 if TYPE_CHECKING:
     from core.apidef.scripts import VirtualSpec
@@ -18,39 +18,46 @@ if TYPE_CHECKING:
 FAILED = "Error during virtual endpoint execution. Contact Administrator for more details."
 
 
-class Virtual:
+class Virtual(VirtualStep):
     """One entry of `virtual`, the data of its endpoint. With proxy_on_error requests go upstream where the script fails."""
-
-    reads_body = True       # see PathStep
 
     def __init__(self, api: Api, spec: VirtualSpec, path: str, script: Script) -> None:
         """path: of the entry, as configured."""
+        super().__init__(
+            script,
+            FieldNames(response_names(api.spell)),
+            api.worker,
+            always=not spec.problem,
+            real_session=spec.use_session,
+            anywhere=not api.places.varies(path),
+        )
         self._api = api
         self._spec = spec
-        self._script = script
         self._path = path
         self._what = f"virtual endpoint {spec.function} of {path}"
-        self._extra = Extra(api.api_id, api.name, "virtual")
 
-    def run(self, x: Exchange) -> bool:
-        """Start the script; what a PathStep calls."""
-        api = self._api
-        if self._spec.problem:
-            self._failed(x, self._spec.problem)
-            return False
-        more = self._extra.text(x, api.places.of(x, self._path))
-        session = api.worker.session(x, self._spec.use_session)
-        text = virtual_payload(x, form_params(x), session, api.config, more, x.body or b"")
-        serial = x.serial_number
+    def allowed(self, x: Exchange) -> bool:
+        """False: the script cannot run."""
+        self._failed(x, self._spec.problem)
+        return False
 
-        def done(returned: Returned) -> None:
-            if x.waits(serial):
-                self._returned(x, serial, returned)
+    def place(self, x: Exchange) -> bytes:
+        return place_text(x, self._api.places.of(x, self._path))
 
-        self._script.call(text, done)
-        return True
+    def session(self, x: Exchange) -> bytes:
+        return self._api.worker.session(x, self._spec.use_session)
 
-    def _returned(self, x: Exchange, serial: int, returned: Returned) -> None:
+    def params(self, x: Exchange) -> bytes:
+        return form_params(x)
+
+    def broken(self, x: Exchange, serial: int) -> None:
+        """Refuse a request, inside an except clause."""
+        log.exception("API %s: %s", self._api.api_id, self._what)
+        x.fail(500, FAILED)
+        x.resume(serial)
+
+    def ended(self, x: Exchange, serial: int, returned: Returned) -> None:
+        """Apply a result of any kind."""
         if returned.kind != "ok" or returned.text is None:
             if returned.kind in BUSY_KINDS and not self._spec.proxy_on_error:
                 self._api.refused(self._what, returned.error)
@@ -85,8 +92,7 @@ class Virtual:
         except ResultError as error:
             self._failed(x, f"it returned what cannot be used: {error}")
         except Exception:
-            log.exception("API %s: %s", self._api.api_id, self._what)
-            x.fail(500, FAILED)
+            self.broken(x, serial)
         x.resume(serial)
 
     def _failed(self, x: Exchange, why: str) -> None:
@@ -94,8 +100,3 @@ class Virtual:
         self._api.refused(self._what, why)
         if not self._spec.proxy_on_error:
             x.fail(500, FAILED)
-
-
-def run_virtual(x: Exchange, endpoint: Virtual) -> bool:
-    """What the PathStep of virtual endpoints calls."""
-    return endpoint.run(x)

@@ -4,10 +4,11 @@ setPrototypeOf(programs, null);
 setPrototypeOf(runners, null);
 // What a result begins with that is not what the script returned, and the mark of one that was returned and begins like that.
 const FAILED = '\u0001', PENDING = '\u0002', TAINTED = '\u0003', TOO_LONG = '\u0004', PLAIN = '\u0005';
-const PLAIN_CODE = 5;
+const EDITS = '\u0006', LAST_MARK = 6;
 // A program that writes to TykJS gets one of its own: undoing the change after each call costs more.
 const WRITES_CORE = /TykJS(?:\s*\.\s*\w+|\s*\[[^\]]*\])*\s*=[^=]|TykJS[\s\S]{0,80}?\.prototype\b/;
 const NATIVE_NAMES = keysOf(functions);
+let edited = false;         // the result that is being made says what was edited
 let ticket = 0, resultLimit = 1 << 24, emptySession = null;
 harden(makeCore);
 
@@ -239,8 +240,11 @@ function drop() {
 
 function finished(out) {
   const result = typeof out === 'string' ? out : asText(out);
+  const mine = edited;
+  edited = false;
   if (result.length > resultLimit) return TOO_LONG;
-  return result.length && apply(charCodeAt, result, [0]) <= PLAIN_CODE ? PLAIN + result : result;
+  if (mine) return result;
+  return result.length && codeAt(result, 0) <= LAST_MARK ? PLAIN + result : result;
 }
 
 function settle(call, work) {
@@ -279,12 +283,66 @@ function isEmpty(object) {
   return true;
 }
 
+/** Whether an object has these members in this order. */
+function hasOnly(object, names) {
+  let i = 0;
+  for (const key in object) if (key !== names[i++]) return false;
+  return i === names.length;
+}
+
 /** Whether ReturnOverrides is what it was. */
 function untouched(o) {
-  let members = 0;
-  for (const key in o) members++;
-  return members === 5 && o.ResponseCode === 0 && o.ResponseError === '' && o.ResponseBody === '' && o.ResponseHeaders === null
-    && o.OverrideError === false;
+  return hasOnly(o, OVERRIDES_MEMBERS) && o.ResponseCode === 0 && o.ResponseError === '' && o.ResponseBody === ''
+    && o.ResponseHeaders === null && o.OverrideError === false;
+}
+const RESULT_MEMBERS = ['Request', 'SessionMeta'];
+const REQUEST_MEMBERS = keysOf(newRequest([]));
+const OVERRIDES_MEMBERS = keysOf(newRequest([]).ReturnOverrides);
+
+/** The request that hooks are given. a: see unpack. */
+function newRequest(a) {
+  return {
+    Headers: a[1], SetHeaders: {}, DeleteHeaders: [], Body: a[2], URL: a[3] === 0 ? a[6] : a[3], Params: a[4] === 0 ? {} : a[4],
+    AddParams: {}, ExtendedParams: {}, DeleteParams: [],
+    ReturnOverrides: {ResponseCode: 0, ResponseError: '', ResponseBody: '', ResponseHeaders: null, OverrideError: false},
+    IgnoreBody: false, Method: a[5], RequestURI: a[6], Scheme: a[0] === 1 ? 'https' : 'http',
+  };
+}
+
+/** What a call is given. a: [1 for https, headers, body, URL or 0 for that of the request line, parameters or 0 for none, method,
+ *  URL of the request line, session or 0 for an empty one, address of the peer, that of the client or 0 for the same, id of the
+ *  request, version, path of the entry, values of its variables or 0 for none, response]; others are what they are. */
+function unpack(a, runner) {
+  if (!isArray(a)) {
+    if (a.session === 0) a.session = emptySession();
+    return a;
+  }
+  return {
+    request: runner.mode === modes.virtual
+      ? {Headers: a[1], Body: a[2], URL: a[3] === 0 ? a[6] : a[3], Params: a[4] === 0 ? {} : a[4], Scheme: a[0] === 1 ? 'https' : 'http'}
+      : newRequest(a),
+    session: a[7] === 0 ? emptySession() : a[7],
+    config: runner.config(),
+    extra: {
+      RemoteAddr: a[8], ClientAddr: a[9] === 0 ? a[8] : a[9], RequestID: a[10], APIID: runner.api, APIName: runner.name, Hook: runner.hook,
+      Version: a[11], Path: a[12], PathParams: a[13] === 0 ? {} : a[13],
+    },
+    response: a[14],
+  };
+}
+
+/** A result that only edits headers and parameters, as most do: [SetHeaders, DeleteHeaders, AddParams, SessionMeta] behind EDITS;
+ *  '' for others. */
+function edits(result, a, body, url, overrides, parts) {
+  const request = result.Request;
+  if (request !== a.request || request.Body !== body || request.URL !== url || request.IgnoreBody !== false
+      || request.ReturnOverrides !== overrides || !untouched(overrides)
+      || request.SetHeaders !== parts[0] || request.DeleteHeaders !== parts[1] || request.AddParams !== parts[2]
+      || request.ExtendedParams !== parts[3] || !isEmpty(parts[3]) || request.DeleteParams !== parts[4] || parts[4].length !== 0
+      || request.toJSON !== undefined || result.toJSON !== undefined || parts.toJSON !== undefined
+      || !hasOnly(result, RESULT_MEMBERS) || !hasOnly(request, REQUEST_MEMBERS)) return '';
+  edited = true;
+  return EDITS + jsonStringify([parts[0], parts[1], parts[2], result.SessionMeta]);
 }
 
 const modes = {
@@ -294,26 +352,22 @@ const modes = {
       request.Body = toBase64(request.Body, false);
       return deliverOf(handler.DoProcessRequest(request, a.session, a.config, a.extra), same);
     }
-    const body = request.Body, overrides = request.ReturnOverrides;
+    const body = request.Body, url = request.URL, overrides = request.ReturnOverrides;
     const parts = [request.SetHeaders, request.DeleteHeaders, request.AddParams, request.ExtendedParams, request.DeleteParams];
     return deliverOf(handler.ProcessRequest(request, a.session, a.config, a.extra), (result) => {
       if (!result) {
         say('error', "Middleware didn't return request object!");
         return undefined;
       }
+      const quick = edits(result, a, body, url, overrides, parts);
+      if (quick) return quick;
       const returned = result.Request;
-      // What scripts cannot change, and what they have left empty, need not be read again.
+      // What scripts cannot change need not be read again.
       returned.Headers = undefined;
       if (returned.Params === params) returned.Params = undefined;
       if (returned.Method === method) returned.Method = undefined;
       if (returned.RequestURI === uri) returned.RequestURI = undefined;
       if (returned.Scheme === scheme) returned.Scheme = undefined;
-      if (returned.ReturnOverrides === overrides && untouched(overrides)) returned.ReturnOverrides = undefined;
-      if (returned.SetHeaders === parts[0] && isEmpty(parts[0])) returned.SetHeaders = undefined;
-      if (returned.DeleteHeaders === parts[1] && isEmpty(parts[1])) returned.DeleteHeaders = undefined;
-      if (returned.AddParams === parts[2] && isEmpty(parts[2])) returned.AddParams = undefined;
-      if (returned.ExtendedParams === parts[3] && isEmpty(parts[3])) returned.ExtendedParams = undefined;
-      if (returned.DeleteParams === parts[4] && isEmpty(parts[4])) returned.DeleteParams = undefined;
       const unchanged = returned.Body === body;
       if (unchanged) returned.Body = undefined;
       else returned.Body = asText(returned.Body);
@@ -348,13 +402,24 @@ const modes = {
 };
 freeze(modes);
 
-/** Take note of what a call may name: this is [program, entry, mode] as JSON. Returns its number, '' without the program. */
+/** A function that makes a value anew each time, from its JSON. */
+function maker(json) {
+  // In a literal this name would set the prototype.
+  if (apply(indexOf, json, ['__proto__']) >= 0 || apply(indexOf, json, ['\\u']) >= 0) return harden(() => jsonParse(json));
+  return harden(new BuiltIn(`return (${json});`));
+}
+
+/** Take note of what a call may name: this is [program, entry, mode, {config, api, name, hook} or null] as JSON; config: JSON.
+ *  Returns its number, '' without the program. */
 function runner() {
   const spec = jsonParse(this), program = programs[spec[0]];
   if (program === undefined) return '';
   let number = 1;
   while (number < runners.length && runners[number] !== undefined) number++;
-  runners[number] = {program, entry: spec[1], mode: modes[spec[2]]};
+  const same = spec[3] === null ? {config: 'null', api: '', name: '', hook: ''} : spec[3];
+  runners[number] = {
+    program, entry: spec[1], mode: modes[spec[2]], config: maker(same.config), api: same.api, name: same.name, hook: same.hook,
+  };
   return '' + number;
 }
 
@@ -363,6 +428,7 @@ function run(runner, payload) {
   const program = runner.program, shared = program.spec.shared;
   if (!shared && !restored()) return TAINTED;
   current = ticket === 0 ? 1 : ticket;
+  edited = false;
   logged = 0;
   silent = false;
   underscore = null;
@@ -378,8 +444,7 @@ function run(runner, payload) {
       }
       if (shared) program.shared = handlers;
     }
-    if (payload.session === 0) payload.session = emptySession();
-    return runner.mode(handlers(runner.entry), payload);
+    return runner.mode(handlers(runner.entry), unpack(payload, runner));
   } catch (error) {
     current = 0;
     return describe(error);

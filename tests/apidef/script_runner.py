@@ -6,9 +6,9 @@ import asyncio
 import json
 from typing import Any
 
-from jsvm_pool.pool import Hook, Pool
+from jsvm_pool.pool import CallResult, Hook, Pool
 from jsvm_pool.program import Program
-from jsvm_pool.settings import CallResult, PoolSettings
+from jsvm_pool.settings import PoolSettings
 
 
 class Caller:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from core.apidef.scripts import VirtualSpec
-from jsvm_pool.settings import CallResult
+from jsvm_pool.pool import CallResult
 from tests.apidef.script_runner import run_entries
 from tests.apidef.script_site import ScriptSite, blob, hook, virtual
 

@@ -8,9 +8,8 @@ import threading
 
 import pytest
 
-from jsvm_pool.pool import Hook
+from jsvm_pool.pool import CallResult, Hook
 from jsvm_pool.program import Module, Source
-from jsvm_pool.settings import CallResult
 from tests.jsvm.conftest import SMALL
 from tests.support.jsvm import Vm, script, text_of
 

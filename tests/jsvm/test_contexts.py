@@ -6,7 +6,8 @@ import asyncio
 import json
 import threading
 
-from jsvm_pool.settings import CallResult, PoolSettings
+from jsvm_pool.pool import CallResult
+from jsvm_pool.settings import PoolSettings
 from tests.support.jsvm import TEXT, running, script, text_of
 
 GOOD = "function h(r) { return 'good ' + r; }"

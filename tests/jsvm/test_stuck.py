@@ -7,9 +7,9 @@ import json
 
 import uvloop
 
-from jsvm_pool.pool import Hook, Pool
+from jsvm_pool.pool import CallResult, Hook, Pool
 from jsvm_pool.program import Program, Source
-from jsvm_pool.settings import CallResult, PoolSettings
+from jsvm_pool.settings import PoolSettings
 from tests.support.jsvm import Caller
 
 SCRIPT = "function long() { while (true) {} } function quick() { return 'quick'; }"

@@ -11,6 +11,9 @@ from typing import Any
 from accel.headers import canonical
 from accel.http1 import Exchange, KeyCache, KeyChecks, Quota, RateLimit, Step, WaitStep
 from accel.limits import LimitTable
+from coprocess.codec import session_to_wire
+from coprocess.driver import Format, Reply
+from coprocess.proto.coprocess_object_pb2 import Object
 from core.access.answers import Answers
 from core.access.grants import GrantCompiler
 from core.access.loader import SessionLoader
@@ -31,9 +34,6 @@ from core.sessions.notifications import CHANNEL, Notification, Signer
 from core.sessions.policies import Policies, PolicyData, checked
 from core.store.client import open_store
 from core.store.settings import Address, StoreSettings
-from coprocess.codec import session_to_wire
-from coprocess.driver import Format, Reply
-from coprocess.proto.coprocess_object_pb2 import Object
 from tests.scripts.hook_support import spec
 from tests.support.datapath import DataPath, does
 from tests.support.gateway import wait_for
@@ -168,7 +168,8 @@ class AuthSite:
             raise ValueError(address)
 
         api = Api(self.worker, api_id, {}, lambda path: 0, lambda path: path, b"/api/", named, canonical)
-        step = WaitStep(RequestHook(api, PluginHookSpec("auth_check", hook, "grpc", "s", False, 1.0), self.call, taker), whole_body=True)
+        made = RequestHook(api, PluginHookSpec("auth_check", hook, "grpc", "s", False, 1.0), self.call, taker)
+        step = WaitStep(made, whole_body=True)
         self.path.plan(*before, step, *behind, does(self._note), *self._checks(api_id), grant_key=api_id.encode())
 
     def _note(self, x: Exchange) -> None:

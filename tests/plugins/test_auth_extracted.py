@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from core.apidef.extractors import ExtractorSpec
-from core.plugins.auth import MARK
 from coprocess.driver import Reply
 from coprocess.proto.coprocess_object_pb2 import Object
+from core.apidef.extractors import ExtractorSpec
+from core.plugins.auth import MARK
 from tests.plugins.auth_support import EXTRACTOR, AuthSite, Plugin, accepts, options, policies
 from tests.support.datapath import DataPath
 from tests.support.gateway import wait_for
@@ -100,7 +100,8 @@ def test_a_client_without_a_value_is_refused_before_the_plugin(site: AuthSite, u
 
 @pytest.mark.parametrize("source", ["body", "querystring", "form"])
 def test_no_source_gives_all_clients_one_identity(site: AuthSite, source: str) -> None:
-    site.serve(accepts(id_extractor_deadline=soon(), token="t"), ExtractorSpec(source, "value", "" if source == "body" else "id"))
+    extractor = ExtractorSpec(source, "value", "" if source == "body" else "id")
+    site.serve(accepts(id_extractor_deadline=soon(), token="t"), extractor)
     lines = ("Content-Type: application/x-www-form-urlencoded",)
 
     def ask(value: bytes) -> Any:

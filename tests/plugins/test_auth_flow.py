@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 
 from accel.http1 import Exchange, PyStep, Step
+from coprocess.driver import Reply
+from coprocess.proto.coprocess_object_pb2 import Object
 from core.access.custom_keys import carried
 from core.access.state import keep_identity
 from core.sessions.model import from_value
-from coprocess.driver import Reply
-from coprocess.proto.coprocess_object_pb2 import Object
 from tests.plugins.auth_support import AuthSite, Plugin, accepts, options, policies
-from tests.support.datapath import DataPath, does
+from tests.support.datapath import DataPath
 from tests.support.gateway import wait_for
 from tests.support.keys import ORG, session
 from tests.support.upstream import Upstream

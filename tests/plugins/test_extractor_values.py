@@ -99,7 +99,8 @@ def test_a_form_is_body_and_query_of_methods_that_have_one(ask: Request) -> None
 
 
 @pytest.mark.parametrize(
-    ("target", "body"), [("/api/x?id=1", b"id=23"), ("/api/x", b"id=1&id=23"), ("/api/x?id=123&id=", b""), ("/api/x?id=1&id=1", b"")]
+    ("target", "body"),
+    [("/api/x?id=1", b"id=23"), ("/api/x", b"id=1&id=23"), ("/api/x?id=123&id=", b""), ("/api/x?id=1&id=1", b"")],
 )
 def test_a_value_that_is_given_twice_is_nobodys_identity(ask: Request, target: str, body: bytes) -> None:
     assert ask(FORM_VALUE, target, FORM, method="POST", body=body) == b""
@@ -171,7 +172,11 @@ def test_a_text_that_makes_backtracking_explode_is_searched_all_the_same(ask: Re
     assert ask(regex(expression), method="POST", body=text) == b""
 
 
-@given(st.text("aé\n1", max_size=30), st.sampled_from(["a+", ".", "[^a]", r"a|.1", "(?:a1)*", r"1?\b", ".*?1", "^a|1$"]), st.integers(0, 4))
+@given(
+    st.text("aé\n1", max_size=30),
+    st.sampled_from(["a+", ".", "[^a]", r"a|.1", "(?:a1)*", r"1?\b", ".*?1", "^a|1$"]),
+    st.integers(0, 4),
+)
 def test_numbers_of_matches_agree_with_a_search_of_texts(text: str, expression: str, index: int) -> None:
     # Python numbers empty matches as Go does but for those right behind another match.
     matches: list[re.Match[str]] = []
@@ -223,7 +228,8 @@ OUTSIDE = '<!DOCTYPE r [<!ENTITY x SYSTEM "file:///etc/passwd">]><r><a>&x;</a></
     "document",
     [
         BOMB, OUTSIDE, "<!DOCTYPE r><r><a>v</a></r>", '<!DOCTYPE r SYSTEM "http://127.0.0.1:1/x.dtd"><r><a>v</a></r>',
-        "<r><a>&unknown;</a></r>", "<r><a>v</a>", "<r><a>v</b></r>", "", "not xml", "<r><a>v</a></r><r/>", "<r><a>v\x00</a></r>",
+        "<r><a>&unknown;</a></r>", "<r><a>v</a>", "<r><a>v</b></r>", "", "not xml", "<r><a>v</a></r><r/>",
+        "<r><a>v\x00</a></r>",
         "<?xml version='1.0' encoding='no-such'?><r><a>v</a></r>",
         "<d>" * MOST_LEVELS + "<a>v</a>" + "</d>" * MOST_LEVELS,
     ],

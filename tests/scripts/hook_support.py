@@ -19,12 +19,13 @@ from core.apidef.specs import PlanSpec, RouteSpec, TransportSpec
 from core.plugins.auth import CustomAuth
 from core.scripts.addresses import listen_end
 from core.scripts.context import Api, Returned, Worker
-from core.scripts.hooks import RequestHook
+from core.scripts.hooks import AuthHook, RequestHook
 from core.scripts.metadata import MetaData
 from core.scripts.places import Places
 from core.scripts.responses import ResponseHook
 from core.scripts.session_text import EMPTY, SessionTexts
-from core.scripts.virtual import Virtual, run_virtual
+from core.scripts.virtual import Virtual
+from jsvm_pool.steps import run_virtual
 from tests.support.datapath import DataPath
 
 CONFIG = {"APIID": "api", "OrgID": "org", "config_data": {"colour": "red"}}
@@ -40,6 +41,7 @@ class Result:
     text: bytes | None = None
     error: str = ""
     kind: str = "ok"
+    edits: bool = False
 
 
 class FakeScript:
@@ -50,10 +52,8 @@ class FakeScript:
         self.calls: list[Json] = []
         self.at_once = False
 
-    def call(self, payload: bytes, done: Callable[[Returned], None], /) -> None:
-        given = json.loads(payload)
-        if given["session"] == 0:
-            given["session"] = json.loads(EMPTY)    # as the runtime does it
+    def run(self, hook: str, payload: bytes, done: Callable[[Returned], None]) -> None:
+        given = expanded(json.loads(payload), hook)
         self.calls.append(copy.deepcopy(given))
         result = self.script(given)
         if isinstance(result, str):
@@ -64,6 +64,32 @@ class FakeScript:
             done(result)
         else:
             asyncio.get_running_loop().call_soon(done, result)
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """What one hook calls."""
+
+    scripts: FakeScript
+    hook: str
+
+    def call(self, payload: bytes, done: Callable[[Returned], None], /) -> None:
+        self.scripts.run(self.hook, payload, done)
+
+
+def expanded(given: list[Any], hook: str) -> Json:
+    """What the runtime makes of a payload (runtime/run.js: unpack), for any kind of hook."""
+    secure, headers, body, url, params, method, uri, session, peer, client, request_id, version, path, variables = given[:14]
+    request = {"Headers": headers, "Body": body, "URL": url or uri, "Params": params or {}}
+    request["Scheme"] = "https" if secure else "http"
+    if hook != "virtual":
+        said = {"ResponseCode": 0, "ResponseError": "", "ResponseBody": "", "ResponseHeaders": None, "OverrideError": False}
+        request |= {"SetHeaders": {}, "DeleteHeaders": [], "AddParams": {}, "ExtendedParams": {}, "DeleteParams": [],
+                    "ReturnOverrides": said, "IgnoreBody": False, "Method": method, "RequestURI": uri}  # fmt: skip
+    extra = {"RemoteAddr": peer, "ClientAddr": client or peer, "RequestID": request_id, "APIID": "api", "APIName": "An API",
+             "Hook": hook, "Version": version, "Path": path, "PathParams": variables or {}}  # fmt: skip
+    whole = {"request": request, "session": json.loads(EMPTY) if session == 0 else session, "config": CONFIG, "extra": extra}
+    return {**whole, "response": given[14]} if len(given) > 14 else whole
 
 
 def unchanged(payload: Json) -> Json:
@@ -120,7 +146,6 @@ class HookSite:
             self.worker,
             described.api_id,
             described.name,
-            json.dumps(CONFIG).encode(),
             Places(described),
             listen_end(described.route),
             described.listen_path.encode(),
@@ -128,19 +153,26 @@ class HookSite:
             problem,
         )
 
+    def bound(self, hook: str) -> Any:
+        return None if self.pool is None else Bound(self.pool, hook)
+
     def hook(self, kind: str, *, session: bool = False, problem: str = "", keys: CustomAuth | None = None) -> Step:
-        return WaitStep(RequestHook(self.api, HookSpec(kind, "mw", 0, session, problem), self.pool, keys), whole_body=True)
+        spec = HookSpec(kind, "mw", 0, session, problem)
+        script = self.bound(kind)
+        made = RequestHook(self.api, spec, script) if keys is None else AuthHook(self.api, spec, script, keys)
+        return WaitStep(made, whole_body=True)
 
     def response(self, problem: str = "") -> Step:
         """A response hook."""
-        return WaitStep(ResponseHook(self.api, HookSpec("response", "mw", 0, False, problem), self.pool), whole_body=True)
+        spec = HookSpec("response", "mw", 0, False, problem)
+        return WaitStep(ResponseHook(self.api, spec, self.bound("response")), whole_body=True)
 
     def virtual(self, script: Script, *before: Step, response: Iterable[Step] = (), **more: Any) -> None:
         """Serve a virtual endpoint at /v/{id}."""
         self.pool.script = script
         self.pool.calls.clear()
         described = VirtualSpec(**{"function": "v", "entry": 0, "use_session": False, "proxy_on_error": False, **more})
-        entry = Endpoint("virtual", b"^/v/([^/]+)", data=Virtual(self.api, described, "/v/{id}", self.pool))
+        entry = Endpoint("virtual", b"^/v/([^/]+)", data=Virtual(self.api, described, "/v/{id}", self.bound("virtual")))
         steps = [*before, PathStep("virtual", run_virtual)]
         self.path.plan(*steps, matcher=EndpointMatcher([entry]), response=response)
 

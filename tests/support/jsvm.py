@@ -11,9 +11,9 @@ from typing import Any
 
 import uvloop
 
-from jsvm_pool.pool import Hook, Pool
+from jsvm_pool.pool import CallResult, Hook, Pool
 from jsvm_pool.program import Program, Source
-from jsvm_pool.settings import CallResult, PoolSettings, Report
+from jsvm_pool.settings import PoolSettings, Report
 
 Host = Callable[[str, list[str], Any, float], Awaitable[tuple[int, str]]]
 TEXT, THROW = 1, 2

@@ -1,0 +1,45 @@
+"""Hooks and virtual endpoints on the data path.
+
+How a call goes. A step writes the payload of a request (envelope), calls its script, and leaves a `Waiting` as what the pool calls
+with the result, on the loop. What most results consist of is applied here; for all others, and for whatever goes wrong, there are
+the methods of the step's Python class.
+
+Ownership. A Waiting holds its step and its exchange until the pool has called it; the pool's Call owns it. An exchange is
+used again for the next request of its connection, so its serial number tells whether the result still concerns it.
+"""
+
+from libc.stdint cimport uint64_t
+
+from accel.http1 cimport Exchange
+
+
+cdef class FieldNames:
+    """How header fields are spelt that scripts name. It remembers names, up to a bound."""
+    cdef object check                   # (name) -> spelling, b"" for one that is not for scripts, None for what is no name
+    cdef dict known
+    cdef bytes find(self, str name)
+
+cdef class ScriptStep:
+    cdef object call                    # of the script
+    cdef bint always                    # it is called for each request
+    cdef FieldNames names
+    cdef bint real_session              # scripts see the one of the key
+    cdef bint anywhere                  # scripts are told the same place for all paths
+    cdef dict tails                     # version -> last part of the payload, if `anywhere`
+    cdef bint begin(self, Exchange x, bytes params, bint hostless) except -1
+    cdef int returned(self, Waiting waiting, object result) except -1
+
+cdef class HookStep(ScriptStep):
+    cdef object change_query            # (query, deleted, added, extended) -> query
+    cdef bint plain                     # nothing of the result has to reach a store
+    cdef bint edit(self, Exchange x, bytes text) except -1
+    cdef bytes with_params(self, bytes query, dict added)
+
+cdef class VirtualStep(ScriptStep):
+    cdef object worker                  # has rates_in_headers
+    cdef bint answer(self, Exchange x, bytes text) except -1
+
+cdef class Waiting:
+    cdef ScriptStep step
+    cdef Exchange x
+    cdef uint64_t serial

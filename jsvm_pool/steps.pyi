@@ -1,0 +1,39 @@
+"""Types of jsvm_pool.steps for Python code; see steps.pxd for the design."""
+
+from collections.abc import Callable
+from typing import Any
+
+from accel.http1 import Exchange
+
+class FieldNames:
+    def __init__(self, check: Callable[[str], bytes | None]) -> None: ...
+
+class ScriptStep:
+    def allowed(self, x: Exchange) -> bool: ...
+    def place(self, x: Exchange) -> bytes: ...
+    def session(self, x: Exchange) -> bytes: ...
+    def params(self, x: Exchange) -> bytes: ...
+    def ended(self, x: Exchange, serial: int, result: Any) -> None: ...
+    def broken(self, x: Exchange, serial: int) -> None: ...
+
+class HookStep(ScriptStep):
+    def __init__(
+        self,
+        script: Any,
+        names: FieldNames,
+        change_query: Callable[[bytes, list[str], dict[str, str], dict[str, list[str]]], bytes],
+        *,
+        always: bool,
+        real_session: bool,
+        anywhere: bool,
+        plain: bool,
+    ) -> None: ...
+    def __call__(self, x: Exchange) -> bool: ...
+
+class VirtualStep(ScriptStep):
+    def __init__(
+        self, script: Any, names: FieldNames, worker: Any, *, always: bool, real_session: bool, anywhere: bool
+    ) -> None: ...
+    def run(self, x: Exchange) -> bool: ...
+
+def run_virtual(x: Exchange, endpoint: VirtualStep) -> bool: ...

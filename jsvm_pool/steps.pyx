@@ -1,0 +1,310 @@
+"""Hooks and virtual endpoints: the way of most requests and results, see steps.pxd."""
+
+from accel.sniff import detect
+
+import orjson
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.unicode cimport PyUnicode_AsUTF8AndSize
+
+from accel.headers cimport HeaderBlock
+from accel.http1 cimport Exchange
+from jsvm_pool.envelope cimport script_payload
+from jsvm_pool.pool cimport CallResult
+
+cdef enum:
+    MOST_NAMES = 1024       # of header fields that are remembered
+    MOST_TAILS = 256
+    SNIFFED = 512           # bytes of a body that tell its type
+
+cdef object loads = orjson.loads
+cdef tuple SERVER = (b"Server", b"tyk")         # tyk-jsvm 10.1: clients of Tyk know its forced responses by it
+
+
+cdef bytes utf8(str text):
+    """A text as bytes, None if it holds halves of surrogate pairs: those stand for bytes that are not UTF-8."""
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return None
+
+
+cdef bytes field_value(str text):
+    """The value of a header field, without blanks around it; None if it holds control characters (RFC 9110 section 5.5)."""
+    cdef bytes value = utf8(text)
+    cdef const unsigned char* p
+    cdef Py_ssize_t i, n
+    if value is None:
+        return None
+    p = <const unsigned char*>PyBytes_AS_STRING(value)
+    n = PyBytes_GET_SIZE(value)
+    for i in range(n):
+        if p[i] < 0x20 and p[i] != c"\t" or p[i] == 0x7f:
+            return None
+    if n and (p[0] == c" " or p[0] == c"\t" or p[n - 1] == c" " or p[n - 1] == c"\t"):
+        return value.strip(b" \t")
+    return value
+
+
+cdef bint unreserved(str text) except -1:
+    """Whether a text stands in a query as it is (RFC 3986 section 2.3), and is not empty."""
+    cdef Py_ssize_t i, n
+    cdef const char* p
+    if not text.isascii():
+        return False
+    p = PyUnicode_AsUTF8AndSize(text, &n)
+    for i in range(n):
+        if not (c"a" <= p[i] <= c"z" or c"A" <= p[i] <= c"Z" or c"0" <= p[i] <= c"9" or p[i] in b"-._~"):
+            return False
+    return n > 0
+
+
+cdef class FieldNames:
+    def __init__(self, object check not None):
+        """check: (name) -> its spelling, b"" for a field that scripts cannot change, None for what is no name."""
+        self.check = check
+        self.known = {}
+
+    cdef bytes find(self, str name):
+        found = self.known.get(name)
+        if found is None:
+            found = self.check(name)
+            if found is not None:
+                if len(self.known) >= MOST_NAMES:
+                    self.known.clear()
+                self.known[name] = found
+        return found
+
+
+cdef class ScriptStep:
+    """What hooks and virtual endpoints have in common. Python classes that inherit it have the methods that follow."""
+
+    def allowed(self, Exchange x not None):
+        """Whether the script is to be called; if it is not, the request has been refused or goes on. Asked unless `always`."""
+        raise NotImplementedError
+
+    def place(self, Exchange x not None):
+        """JSON of the API's version, the path of the entry that the request meets and the values of its variables."""
+        raise NotImplementedError
+
+    def session(self, Exchange x not None):
+        """JSON of the session that the script sees, with `real_session`."""
+        raise NotImplementedError
+
+    def params(self, Exchange x not None):
+        """JSON of the parameters of a request that has some."""
+        raise NotImplementedError
+
+    def ended(self, Exchange x not None, object serial, object result):
+        """Apply a result that is not as most are."""
+        raise NotImplementedError
+
+    def broken(self, Exchange x not None, object serial):
+        """Refuse a request whose result could not be applied, inside an except clause."""
+        raise NotImplementedError
+
+    cdef bint begin(self, Exchange x, bytes params, bint hostless) except -1:
+        """Call the script."""
+        cdef bytes session = <bytes>self.session(x) if self.real_session else b"0"
+        cdef bytes tail = <bytes>self.tails.get(x.version) if self.anywhere else None
+        cdef Waiting waiting
+        if tail is None:
+            tail = <bytes>self.place(x)
+            if self.anywhere and len(self.tails) < MOST_TAILS:
+                self.tails[x.version] = tail
+        waiting = Waiting.__new__(Waiting)
+        waiting.step, waiting.x, waiting.serial = self, x, x.serial
+        self.call(script_payload(x, params, session, tail, x.body if x.body is not None else b"", None, hostless), waiting)
+        return True
+
+    cdef int returned(self, Waiting waiting, object result) except -1:
+        raise NotImplementedError
+
+
+cdef class HookStep(ScriptStep):
+    """A hook that sees requests; a WaitStep calls it."""
+
+    def __init__(self, object script, FieldNames names not None, object change_query not None, *, bint always, bint real_session,
+                 bint anywhere, bint plain):
+        """script: has `call`, None where it cannot run; change_query: see core.scripts.query.changed; always: it is called for
+        each request; real_session: it sees the session of the key; anywhere: it is told the same place for all paths of a
+        version; plain: nothing that it returns has to be stored."""
+        self.call = None if script is None else script.call
+        self.names = names
+        self.change_query = change_query
+        self.always = always
+        self.real_session = real_session
+        self.anywhere = anywhere
+        self.plain = plain
+        self.tails = {}
+
+    def __call__(self, Exchange x not None):
+        if not self.always and not self.allowed(x):
+            return False
+        return self.begin(x, <bytes>self.params(x) if x.full_query else b"0", False)
+
+    cdef int returned(self, Waiting waiting, object result) except -1:
+        cdef Exchange x = waiting.x
+        cdef CallResult found
+        if self.plain and type(result) is CallResult:
+            found = <CallResult>result
+            if found.edits:
+                try:
+                    done = self.edit(x, found.text)
+                except Exception:
+                    self.broken(x, waiting.serial)
+                    return 0
+                if done:
+                    x.resume(waiting.serial)
+                    return 0
+        self.ended(x, waiting.serial, result)
+        return 0
+
+    cdef bint edit(self, Exchange x, bytes text) except -1:
+        """Apply a result that only edits headers and parameters (runtime/run.js: edits). False, with nothing changed, if it is
+        not what it should be."""
+        cdef list fields = [], gone = []
+        cdef HeaderBlock head = x.req
+        cdef bytes key, value, query = x.query
+        found = loads(text)
+        sets, deletes, added = found[0], found[1], found[2]
+        if type(sets) is not dict or type(deletes) is not list or type(added) is not dict:
+            return False
+        for name, one in (<dict>sets).items():
+            if type(one) is not str:
+                return False
+            key, value = self.names.find(name), field_value(<str>one)
+            if key is None or value is None:
+                return False
+            if key:
+                fields.append((key, value))
+        for name in <list>deletes:
+            if type(name) is not str:
+                return False
+            key = self.names.find(<str>name)
+            if key is None:
+                return False
+            if key:
+                gone.append(key)
+        if added:
+            for one in (<dict>added).values():
+                if type(one) is not str:
+                    return False
+            query = self.with_params(query, <dict>added)
+        for key in gone:
+            head.remove(key)
+        for key, value in fields:
+            head.set(key, value)
+        if query is not x.query and query != x.query:
+            x.set_url(x.path, query, x.route_end)
+        return True
+
+    cdef bytes with_params(self, bytes query, dict added):
+        cdef list parts = []
+        if query:
+            return self.change_query(query, [], added, {})
+        for name, one in added.items():
+            if not unreserved(<str>name) or not unreserved(<str>one):
+                return self.change_query(query, [], added, {})
+            parts.append((<str>name, <str>one))
+        parts.sort()
+        return "&".join([f"{name}={one}" for name, one in parts]).encode()
+
+
+cdef class VirtualStep(ScriptStep):
+    """A virtual endpoint, the data of a path entry."""
+
+    reads_body = True       # see accel.http1.PathStep
+
+    def __init__(self, object script not None, FieldNames names not None, object worker not None, *, bint always,
+                 bint real_session, bint anywhere):
+        """worker: has rates_in_headers; for all else see HookStep."""
+        self.call = script.call
+        self.names = names
+        self.worker = worker
+        self.always = always
+        self.real_session = real_session
+        self.anywhere = anywhere
+        self.tails = {}
+
+    def run(self, Exchange x not None):
+        """Start the script; what a PathStep calls."""
+        if not self.always and not self.allowed(x):
+            return False
+        return self.begin(x, <bytes>self.params(x) if x.full_query or x.body else b"0", True)
+
+    cdef int returned(self, Waiting waiting, object result) except -1:
+        cdef Exchange x = waiting.x
+        cdef CallResult found
+        if not self.real_session and type(result) is CallResult:
+            found = <CallResult>result
+            if found.text is not None and found.kind == "ok":
+                try:
+                    done = self.answer(x, found.text)
+                except Exception:
+                    self.broken(x, waiting.serial)
+                    return 0
+                if done:
+                    x.resume(waiting.serial)
+                    return 0
+        self.ended(x, waiting.serial, result)
+        return 0
+
+    cdef bint answer(self, Exchange x, bytes text) except -1:
+        """Answer as most scripts do: status, body and a few fields, each a text. False, with nothing done, for others."""
+        cdef list fields = [SERVER]
+        cdef bytes key, value, body = b""
+        cdef long code = 200
+        cdef bint typed = False
+        try:
+            found = loads(text)
+        except ValueError:
+            return False
+        if type(found) is not dict:
+            return False
+        for name, one in (<dict>found).items():
+            if not (name == "SessionMeta" and (one is None or type(one) is dict) or name == "Response" and type(one) is dict):
+                return False
+        response = (<dict>found).get("Response")
+        if response is None:
+            return False
+        for name, one in (<dict>response).items():
+            if name == "Code" and type(one) is int and 200 <= one <= 599:
+                code = one
+            elif name == "Body" and type(one) is str:
+                body = utf8(<str>one)
+                if body is None:
+                    return False
+            elif name == "Headers" and type(one) is dict:
+                for field, line in (<dict>one).items():
+                    if type(line) is not str:
+                        return False
+                    key, value = self.names.find(<str>field), field_value(<str>line)
+                    if key is None or value is None:
+                        return False
+                    if key:
+                        fields.append((key, value))
+                        key = key.lower()
+                        typed = typed or key == b"content-type" or key == b"content-encoding"
+            else:
+                return False
+        if code == 301 or code == 302:      # it may lead to tyk://
+            return False
+        if body and not typed and code != 204 and code != 304:
+            fields.append((b"Content-Type", detect(body[:SNIFFED])))
+        if not self.worker.rates_in_headers:
+            x.limits_known = True
+            x.limit_max = x.limit_left = x.limit_reset = 0
+        x.respond(code, fields, body)
+        return True
+
+
+def run_virtual(Exchange x not None, VirtualStep endpoint not None):
+    """What the PathStep of virtual endpoints calls."""
+    return endpoint.run(x)
+
+
+cdef class Waiting:
+    def __call__(self, object result):
+        if self.x.waits(self.serial):
+            self.step.returned(self, result)
