@@ -28,6 +28,15 @@ log = logging.getLogger("preforge.access")
 
 MOST_SECONDS = 100 * 366 * 86400    # that the store keeps anything; it refuses very large numbers
 
+@dataclass(slots=True)
+class Extraction:
+    """What the ID extractors of a worker did. found: requests whose session was found without their plugin; too_large: texts
+    in which nothing was looked for."""
+
+    found: int = 0
+    too_large: int = 0
+
+
 class KeyServices(Protocol):
     """What custom authentication needs of a worker: core.services.Services."""
 
@@ -39,6 +48,8 @@ class KeyServices(Protocol):
     def sessions(self) -> SessionLoader: ...
     @property
     def answers(self) -> Answers: ...
+    @property
+    def extraction(self) -> Extraction: ...
 
 
 @dataclass(slots=True)

@@ -15,6 +15,7 @@ from coprocess.codec import session_to_wire
 from coprocess.driver import Format, Reply
 from coprocess.proto.coprocess_object_pb2 import Object
 from core.access.answers import Answers
+from core.access.custom_keys import Extraction
 from core.access.grants import GrantCompiler
 from core.access.loader import SessionLoader
 from core.access.quota import QuotaKeeper
@@ -130,6 +131,7 @@ class AuthSite:
         self.keyspace = KeySpace(self._store, self.config, self._signer)
         self.cache = KeyCache(100, 10_000)
         self.answers = Answers(lambda name, x, message, more: self.events.append((name, more.get("Key", ""))))
+        self.extraction = Extraction()
         self.sessions = SessionLoader(self.keyspace, self.cache, self.answers)
         self.sessions.configure(self.config, Policies())
         self.table = LimitTable.create(256)
