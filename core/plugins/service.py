@@ -34,7 +34,7 @@ _COUNTERS = {
     shm.G_PLUGINS_AWAY: ("away",),
     shm.G_PLUGIN_TIMEOUTS: ("timeouts", "timeout"),
     shm.G_PLUGINS_CANCELLED: ("cancelled",),
-    shm.G_PLUGIN_RESTARTS: ("reconnects", "restarts"),
+    shm.G_PLUGIN_RESTARTS: ("disconnects", "restarts"),
     shm.G_PLUGIN_EVENTS: ("events",),
     shm.G_PLUGIN_EVENTS_FAILED: ("events_failed",),
     shm.B_PLUGINS: ("busy",),

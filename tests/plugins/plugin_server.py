@@ -1,7 +1,8 @@
 """A plugin server: a process of its own with grpcio, whose hooks are Python functions that a test writes.
 
-Run as: plugin_server.py ADDRESS HOOKS RECORD. HOOKS is a file that defines functions, called with the Object under their names;
-what they return, an Object or bytes as they are, or None for the Object itself, is the reply. RECORD gets one line for each call.
+Run as: plugin_server.py ADDRESS HOOKS RECORD. HOOKS is a file that defines functions, called with the Object under their
+names; what they return, an Object or bytes as they are, or None for the Object itself, is the reply. RECORD gets one line for
+each call.
 """
 
 from __future__ import annotations
@@ -54,7 +55,8 @@ def main() -> None:
     hooks: dict[str, Any] = {"messages": messages}
     exec(compile(Path(source).read_text(), source, "exec"), hooks)
     dispatcher = Dispatcher(hooks, Path(record))
-    options = [("grpc.max_receive_message_length", LARGEST), ("grpc.max_send_message_length", LARGEST), ("grpc.so_reuseport", 0)]
+    sizes = dict.fromkeys(("grpc.max_receive_message_length", "grpc.max_send_message_length"), LARGEST)
+    options = [*sizes.items(), ("grpc.so_reuseport", 0)]
     server = grpc.server(futures.ThreadPoolExecutor(16), options=options)
     methods = {
         "Dispatch": grpc.unary_unary_rpc_method_handler(dispatcher.dispatch),

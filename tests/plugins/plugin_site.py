@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from coprocess.proto import coprocess_object_pb2 as messages
-from tests.support.gateway import ROOT, Json, api, free_port, merge, wait_for
+from tests.support.gateway import ROOT, Json, api, free_port, merge
 
 PROGRAM = ROOT / "tests" / "plugins" / "plugin_server.py"
 
@@ -100,8 +100,3 @@ def plugged(api_id: str, target: str, *, driver: str = "grpc", definition: Json 
 def grpc_conf(server: PluginServer, **more: Any) -> Json:
     """The part of tyk.conf that names a plugin server."""
     return merge({"coprocess_options": {"enable_coprocess": True, "coprocess_grpc_server": server.target}}, more)
-
-
-def eventually(server: PluginServer, name: str) -> Json:
-    """The event that a handler is sent."""
-    return wait_for(lambda: server.events(name), f"an event for {name}")[0]

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
 
 from tests.conftest import Start
 from tests.plugins.conftest import StartServer
-from tests.plugins.plugin_site import PluginServer, eventually, grpc_conf, plugged
-from tests.support.gateway import Gateway
+from tests.plugins.plugin_site import PluginServer, grpc_conf, plugged
+from tests.support.gateway import Gateway, Json, wait_for
 from tests.support.upstream import Upstream
 
 HOOKS = """
@@ -36,15 +35,15 @@ class Stand:
 
 
 @pytest.fixture(scope="module")
-def stand(start_server: StartServer, start: Start, upstream: Upstream) -> Iterator[Stand]:
+def stand(start_server: StartServer, start: Start, upstream: Upstream) -> Stand:
     server = start_server(HOOKS)
-    events = {"definition": {"event_handlers": {"events": ON_FAILURE}}}
+    events: Json = {"definition": {"event_handlers": {"events": ON_FAILURE}}}
     apis = [
         plugged("pre", upstream.url, pre=["said", "never"], **events),
         plugged("post", upstream.url, post=["said", "never"], response="never"),
         plugged("on", upstream.url, pre="said"),
     ]
-    yield Stand(server, start(apis, grpc_conf(server)))
+    return Stand(server, start(apis, grpc_conf(server)))
 
 
 def say(**fields: object) -> str:
@@ -123,9 +122,12 @@ def test_headers_of_an_answer_cannot_split_it(stand: Stand) -> None:
 
 def test_a_refusal_fires_an_event_with_the_token_that_the_plugin_named(stand: Stand) -> None:
     stand.gateway.fetch("/pre/refused", say(response_code=403), "X-Token: t0k")
-    event = eventually(stand.server, "failed")
-    events = [one for one in stand.server.events("failed") if one["message"]["Meta"]["Path"] == "/pre/refused"]
+
+    def found() -> list[Json]:
+        return [one for one in stand.server.events("failed") if one["message"]["Meta"]["Path"] == "/pre/refused"]
+
+    event = wait_for(found, "the event of the refusal")[0]
     assert event["spec"] == {"APIID": "pre", "OrgID": "default"}
-    assert events[0]["message"]["Type"] == "AuthFailure"
-    assert events[0]["message"]["Meta"]["Key"] == "t0k"
-    assert set(events[0]["message"]) == {"Type", "Meta", "TimeStamp"}
+    assert event["message"]["Type"] == "AuthFailure"
+    assert event["message"]["Meta"]["Key"] == "t0k"
+    assert set(event["message"]) == {"Type", "Meta", "TimeStamp"}

@@ -88,9 +88,9 @@ def stand(tmp_path_factory: pytest.TempPathFactory, start_server: StartServer) -
     with contextlib.ExitStack() as stack:
         site = stack.enter_context(open_site(tmp_path_factory.mktemp("site")))
         url = site.upstream.url
-        config = {"definition": {"config_data": {"b": "<&>", "a": [1]}}}
-        versioned = {"definition": {"version_data": {"versions": {"Default": {"name": "Default", **REWRITE}}}}}
-        keys = {"definition": {"use_keyless": False, "org_id": ORG}}
+        config: Json = {"definition": {"config_data": {"b": "<&>", "a": [1]}}}
+        versioned: Json = {"definition": {"version_data": {"versions": {"Default": {"name": "Default", **REWRITE}}}}}
+        keys: Json = {"definition": {"use_keyless": False, "org_id": ORG}}
         apis = [
             *(plugged(name, url, pre=name) for name in PLAIN.split()),
             api("inner", "/inner/", url),

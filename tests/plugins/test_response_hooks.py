@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
@@ -55,7 +54,7 @@ class Stand:
 
 
 @pytest.fixture(scope="module")
-def stand(start_server: StartServer, start: Start, upstream: Upstream) -> Iterator[Stand]:
+def stand(start_server: StartServer, start: Start, upstream: Upstream) -> Stand:
     server = start_server(HOOKS)
     upstream.on("/text", reply(head("200 OK", *UPSTREAM, "Content-Length: 8") + b"original"))
     apis = [
@@ -63,7 +62,7 @@ def stand(start_server: StartServer, start: Start, upstream: Upstream) -> Iterat
         plugged("twice", upstream.url, response=["first", "second"]),
         plugged("down", "http://127.0.0.1:9/", response="nothing"),
     ]
-    yield Stand(server, start(apis, grpc_conf(server)), upstream)
+    return Stand(server, start(apis, grpc_conf(server)), upstream)
 
 
 def test_an_untouched_response_goes_on_as_it_came(stand: Stand) -> None:
@@ -99,7 +98,8 @@ def test_another_status(stand: Stand) -> None:
 
 def test_a_header_that_is_set_replaces_the_first_value(stand: Stand) -> None:
     answer = stand.gateway.fetch("/set_header/text")
-    assert (answer.all("X-New"), answer.all("X-Kept"), answer.all("Set-Cookie")) == (["new"], ["changed", "second"], ["a=1", "b=2"])
+    assert (answer.all("X-New"), answer.all("X-Kept")) == (["new"], ["changed", "second"])
+    assert answer.all("Set-Cookie") == ["a=1", "b=2"]
 
 
 def test_a_header_that_is_removed_goes_with_all_its_values(stand: Stand) -> None:
@@ -144,7 +144,7 @@ def test_a_compressed_body_is_told_as_it_is(stand: Stand) -> None:
     packed = gzip.compress(b"text")
     fields = head("200 OK", "Content-Encoding: gzip", f"Content-Length: {len(packed)}")
     stand.upstream.on("/packed", reply(fields + packed))
-    assert stand.gateway.fetch("/nothing/packed").body == packed
+    assert stand.gateway.fetch("/nothing/packed", "Accept-Encoding: gzip").body == packed
     said = stand.server.last("nothing").response
     assert (said.raw_body, said.body) == (packed, "")
 
