@@ -62,6 +62,7 @@ STORED = (
     "gateway_api",
     "gateway_reload",
     "grpc_off",
+    "grpc_plugins::auth-*",
     "grpc_plugins::event-*",
     "grpc_plugins::pka-*",
     "grpc_plugins::post-*",

@@ -95,7 +95,7 @@ class CustomAuth:
         meta = session.get("meta_data")
         if extracted and isinstance(meta, dict | None):
             session = {**session, "meta_data": {**(meta or {}), MARK: self._maker}}
-        return self._keys.take(x, session, extracted or token, self.credential(x))
+        return self._keys.take(x, session, extracted or token, self.credential)
 
     def forbid(self, x: Exchange) -> None:
         """Refuse a client that the plugin found no key for."""

@@ -116,7 +116,7 @@ class AuthSite:
         self.path = path
         self.store = store
         self.config = config or options()
-        self.call = PluginCall()
+        self.call: Any = PluginCall()
         self.events: list[tuple[str, str]] = []
         self.seen: list[tuple[Any, Any]] = []       # key and session of requests that have passed the hook
         self.keys: list[Any] = []
@@ -159,8 +159,9 @@ class AuthSite:
         before: tuple[Step, ...] = (), lifetime: int = 0, respects: bool = False, base: bool = True,
     ) -> None:  # fmt: skip
         """Serve an API with this auth hook."""
-        self.call.plugin = plugin
-        self.call.calls.clear()
+        if isinstance(self.call, PluginCall):
+            self.call.plugin = plugin
+            self.call.calls.clear()
         auth = CustomAuthSpec(extractor, lifetime, respects, base, CREDENTIAL)
         described = spec(api_id=api_id, org_id=ORG, keyless=False, custom_auth=auth)
         tasks = self.worker.tasks
