@@ -98,6 +98,7 @@ class PluginCall:
     def __init__(self) -> None:
         self.plugin: Plugin = accepts()
         self.calls: list[Object] = []
+        self.delay: Callable[[], float] = lambda: 0.0
 
     def __call__(self, message: bytes, done: Callable[[Reply], None], /) -> _Ticket:
         given = Object.FromString(message)
@@ -105,7 +106,7 @@ class PluginCall:
         said = self.plugin(given)
         if not isinstance(said, Reply):
             said = Reply("ok", (given if said is None else said).SerializeToString())
-        asyncio.get_running_loop().call_soon(done, said)
+        asyncio.get_running_loop().call_later(self.delay(), done, said)
         return _Ticket()
 
 
