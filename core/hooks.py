@@ -25,7 +25,7 @@ class HookSteps:
 
     def identity(self, spec: PlanSpec) -> list[Step]:
         """Behind the steps that ask for tokens, if the API has both."""
-        return self._scripts.identity(spec)
+        return self._scripts.identity(spec) + self._plugins.identity(spec)
 
     def post_key_auth(self, spec: PlanSpec) -> list[Step]:
         """The hooks behind authentication; APIs without keys have none."""

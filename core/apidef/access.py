@@ -62,3 +62,8 @@ def events_text(definition: Definition) -> str:
     """Return event_handlers as JSON text, "" if there are none."""
     events = definition.get("event_handlers", {}).get("events")
     return json.dumps({"events": events}, sort_keys=True) if events else ""
+
+
+def credential_source(definition: Definition) -> AuthSpec:
+    """Return where a client shows its key to a plugin, as far as events are to name it (tyk-plugins 4.4)."""
+    return _source(definition.get("auth_configs", {}).get("coprocess") or {})

@@ -15,6 +15,7 @@ from core.apidef.durations import parse_expiry
 from core.apidef.edits import header_edits, processor_edits, whole_timeout
 from core.apidef.endpoints import endpoints
 from core.apidef.event_scripts import event_scripts
+from core.apidef.extractors import custom_auth
 from core.apidef.loops import resolve_loops
 from core.apidef.options import CompileOptions
 from core.apidef.patterns import translated
@@ -81,6 +82,7 @@ def compile_definition(
         report.refuse.append(unsupported("plugin bundle"))
     addresses = address_lists(definition, report)
     token = access.token_source(definition, report, plugins=options.plugins.enabled)
+    by_plugin = custom_auth(definition, report)
     _own_port(definition, report, options)
     expires = _expiry(definition, report)
     path, route = _route(proxy, report, options)
@@ -142,6 +144,7 @@ def compile_definition(
         addresses=addresses,
         scripts=script_spec,
         event_scripts=on_events,
+        custom_auth=by_plugin,
         plugins=plugin_spec,
     )
     if chooser is None or chooser.children or chooser.own_name:

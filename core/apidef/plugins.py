@@ -9,8 +9,7 @@ from typing import Any, Literal
 
 from core.apidef.bundles import AppliedBundle
 from core.apidef.edits import Notes
-from core.apidef.features import REFUSED, RICH_DRIVERS, asks_for_plugin_auth, plugin_driver
-from core.apidef.versions import unsupported
+from core.apidef.features import RICH_DRIVERS, asks_for_plugin_auth, plugin_driver
 from core.config.plugins import DEFAULTS, LONGEST_DEADLINE, GlobalHook, PluginOptions
 from core.sessions.encoding import dumps
 
@@ -134,15 +133,16 @@ class PluginCompiler:
         return PluginHookSpec(kind, name, server.driver, server.key, raw, server.deadline, problem=problem)
 
     def _auth(self) -> Iterator[PluginHookSpec]:
-        """The auth hook: keys that it finds are not supported yet, so that whoever asks for it is refused."""
+        """The auth hook; whoever asks for one that cannot be called is refused."""
         if not asks_for_plugin_auth(self._definition) or self._driver not in RICH_DRIVERS:
             return
         place = f"{_SECTION}.auth_check"
         if not self._options.enabled:
             self._notes.flaw(place, f"{_OFF}, so that auth tokens are asked for in its place", "Set it to true.")
-        else:
-            self._notes.reject(place, f"plugin authentication: {REFUSED}", unsupported("plugin authentication"))
-        yield from ()
+            return
+        hook = self._section.get("auth_check", {})
+        # A disabled one is called without a name in Tyk (tyk-plugins 4.4), which no plugin has.
+        yield self._hook("auth_check", {**hook, "name": ""} if hook.get("disabled") else hook, place)
 
     def _global(self, position: Literal["before", "after"]) -> Iterator[PluginHookSpec]:
         if not self._options.enabled:

@@ -57,6 +57,7 @@ preforge.bundles.max_unpacked_bytes | int | 209715200 | swap | used | Unpacked s
 preforge.bundles.max_ratio | int | 200 | swap | used | How many times its packed size a plugin bundle, or a file in it, may unpack to; counts from 1 MiB unpacked.
 preforge.sessions.max_cached | int | 10000 | swap | used | Sessions that a worker keeps; the oldest goes first.
 preforge.sessions.max_stale | num | 300 | swap | used | Seconds that a session may be used since it was read while the store is away; then 503.
+preforge.limits.max_extract_bytes | int | 32768 | swap | used | Size of a form, or of a text that the expression of an ID extractor is applied to; in a larger one nothing is found, which is answered with 400.
 preforge.cache.max_body | int | 5242880 | swap | used | Size of an answer's body that is cached; a larger one is not.
 preforge.cache.max_copied | int | 67108864 | swap | used | Bytes of all answers that one worker is copying for the cache; an answer that would need more is not cached.
 preforge.cache.max_pattern_body | int | 16384 | swap | used | Size of a request body that cache_key_regex searches; requests with a larger one are not answered from the cache.

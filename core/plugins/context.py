@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any, Protocol
 from accel.http1 import Exchange, Target
 from coprocess.driver import Format, Outcome, Reply, Ticket
 from core.access.rewrite import Loops
+from core.access.tasks import Tasks
 from core.plugins.session_wires import SessionWires
 from core.scripts.headers import Spell
 
@@ -48,20 +48,11 @@ class Worker:
         self.loops = loops
         self.wires = wires
         self.fire = fire
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self.tasks = Tasks()
 
     def spawn(self, work: Coroutine[Any, Any, None], done: Callable[[], None]) -> None:
         """Do something that takes a while; done is called afterwards, however it ends."""
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-
-        def ended(task: asyncio.Task[None]) -> None:
-            self._tasks.discard(task)
-            if not task.cancelled() and task.exception() is not None:
-                log.error("the session of a key could not be handled", exc_info=task.exception())
-            done()
-
-        task.add_done_callback(ended)
+        self.tasks.spawn(work, done)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from accel.headers import canonical
-from accel.http1 import Step, Target, WaitStep
+from accel.http1 import PyStep, Step, Target, WaitStep
 from core.access.rewrite import Loops, stripper
+from core.access.state import keep_identity
 from core.apidef.specs import PlanSpec, TransportSpec
+from core.plugins.auth import PluginAuth, make_auth
 from core.plugins.context import Api, Call, Worker
-from core.plugins.hooks import RequestHook
+from core.plugins.hooks import AuthTaker, RequestHook
 from core.plugins.responses import ResponseHook
 from core.plugins.session_wires import SessionWires
 from core.scripts.addresses import listen_end
@@ -46,13 +48,27 @@ class PluginSteps:
         return [self._step(spec, found, hook) for hook in found.of(kind, position)]
 
     def auth(self, spec: PlanSpec) -> list[Step]:
-        """The auth hook: definitions that ask for one are refused where they are compiled."""
-        return []
+        """The auth hook; it goes before the steps that ask for tokens."""
+        found = spec.plugins
+        if found is None:
+            return []
+        return [self._step(spec, found, hook, self._taker(spec, found, hook)) for hook in found.of("auth_check")]
 
-    def _step(self, spec: PlanSpec, found: PluginSpec, hook: PluginHookSpec) -> Step:
+    def identity(self, spec: PlanSpec) -> list[Step]:
+        """Behind the steps that ask for tokens, if the API has both: the auth hook's key is the client's."""
+        found, auth = spec.plugins, spec.custom_auth
+        if found is None or auth is None or not auth.gives_identity or not found.of("auth_check"):
+            return []
+        return [PyStep(keep_identity)]
+
+    def _taker(self, spec: PlanSpec, found: PluginSpec, hook: PluginHookSpec) -> AuthTaker:
+        what = "\0".join((hook.driver, hook.server, hook.name, *found.bundle))
+        return PluginAuth(make_auth(self._services, self._worker.tasks, lambda: self._config, spec, what, rich=True))
+
+    def _step(self, spec: PlanSpec, found: PluginSpec, hook: PluginHookSpec, auth: AuthTaker | None = None) -> Step:
         api = self._api(spec, found)
         call: Call | None = None if hook.problem else self._services.plugins.call(spec, hook)
-        made = ResponseHook(api, hook, call) if hook.kind == "response" else RequestHook(api, hook, call)
+        made = ResponseHook(api, hook, call) if hook.kind == "response" else RequestHook(api, hook, call, auth)
         return WaitStep(made, whole_body=True)
 
     def _api(self, spec: PlanSpec, found: PluginSpec) -> Api:
