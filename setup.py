@@ -49,14 +49,15 @@ def generate_messages() -> None:
     sources = sorted(PROTO.glob("*.proto"))
     made = [PROTO / f"{source.stem}_pb2{end}" for source in sources for end in (".py", ".pyi")]
     made.append(PROTO / f"{Path(SERVICE).stem}_pb2_grpc.py")
+    described = PROTO / "messages.desc"  # for interpreters whose protobuf is older than the generated code
     newest = max(path.stat().st_mtime for path in (*sources, ROOT / "setup.py"))
-    if all(path.is_file() and path.stat().st_mtime >= newest for path in made):
+    if all(path.is_file() and path.stat().st_mtime >= newest for path in (*made, described)):
         return
     from grpc_tools import protoc  # noqa: PLC0415 - needed only when there is something to make
 
     names = [source.name for source in sources]
     for options in (
-        [f"--python_out={PROTO}", f"--pyi_out={PROTO}", *names],
+        [f"--python_out={PROTO}", f"--pyi_out={PROTO}", f"--descriptor_set_out={described}", *names],
         [f"--grpc_python_out={PROTO}", SERVICE],
     ):
         if protoc.main(["protoc", f"-I{PROTO}", *options]):

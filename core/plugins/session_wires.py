@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 from accel.http1 import Exchange, Grant, KeyEntry
 from coprocess.codec import SessionWire, session_to_wire
 from coprocess.driver import Format
@@ -10,11 +13,22 @@ from core.sessions.model import new
 MOST = 1024     # sessions that are kept for one format
 
 
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """A message and what it was made of: a key may get another session, and scripts replace its meta data. left: of the
+    quota, -1 where the session says it."""
+
+    wire: SessionWire
+    session: dict[str, Any]
+    meta: Any
+    left: int
+
+
 class SessionWires:
     """One per worker."""
 
     def __init__(self) -> None:
-        self._known: dict[Format, dict[KeyEntry, tuple[int, SessionWire]]] = {"protobuf": {}, "json": {}}
+        self._known: dict[Format, dict[KeyEntry, _Made]] = {"protobuf": {}, "json": {}}
         self._empty: dict[Format, SessionWire] = {}
 
     def of(self, x: Exchange, format: Format) -> SessionWire | None:
@@ -33,14 +47,16 @@ class SessionWires:
     def _get(self, entry: KeyEntry, grant: Grant | None, format: Format) -> SessionWire:
         known = self._known[format]
         left = _left(entry, grant)
+        session = entry.session
+        meta = session["meta_data"]
         found = known.get(entry)
-        if found is not None and found[0] == left:
-            return found[1]
-        session = entry.session if left < 0 else {**entry.session, "quota_remaining": left}
-        wire = session_to_wire(session, entry.token.decode("utf-8", "replace"), format)
+        if found is not None and found.left == left and found.session is session and found.meta is meta:
+            return found.wire
+        told = session if left < 0 else {**session, "quota_remaining": left}
+        wire = session_to_wire(told, entry.token.decode("utf-8", "replace"), format)
         if len(known) >= MOST and found is None:
             known.clear()
-        known[entry] = left, wire
+        known[entry] = _Made(wire, session, meta, left)
         return wire
 
 

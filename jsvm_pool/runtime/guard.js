@@ -1,7 +1,7 @@
 // Isolation: scripts may change some built-ins; each change is undone before the next call. All other built-ins are frozen.
 //
-// Before a call, a quick look at each watched object tells whether it is what it was: its prototype, the values of its
-// properties, and that nothing enumerable has been added (all that it had are made not enumerable). What the quick look
+// Before a call, a quick look at each watched object tells whether it is what it was: the values of its properties,
+// and that nothing enumerable has been added (all that it had are made not enumerable). What the quick look
 // cannot see is noticed when it is done: the functions that can do it are replaced by ones that say so.
 let dirty = false;          // something that the quick look cannot see may have changed
 let symbols = false;        // the call has had symbols in hand, whose properties the quick look cannot see
@@ -54,6 +54,22 @@ for (const name of ['freeze', 'seal', 'preventExtensions']) {
   replace(Object, name, (inner) => (target) => isWatched(target) ? target : inner(target));
 }
 replace(Reflect, 'preventExtensions', (inner) => (target) => isWatched(target) || inner(target));
+for (const holder of [Object, Reflect]) {
+  replace(holder, 'setPrototypeOf', (inner) => (target, prototype) => {
+    if (isWatched(target)) dirty = true;
+    return inner(target, prototype);
+  });
+}
+{
+  const {get, set} = getOwnPropertyDescriptor(Object.prototype, '__proto__');
+  const noticed = {
+    set ['__proto__'](prototype) {
+      if (isWatched(this)) dirty = true;
+      apply(set, this, [prototype]);
+    },
+  };
+  defineProperty(Object.prototype, '__proto__', {get, set: getOwnPropertyDescriptor(noticed, '__proto__').set});
+}
 for (const name of ['__defineGetter__', '__defineSetter__']) {
   replace(Object.prototype, name, (inner) => ({
     [name](key, accessor) {
@@ -189,8 +205,7 @@ function guard(own) {
 
 /** A function that says whether an object is what it was, as straight code: engines make very little of that. */
 function quickLook([object, prototype, keys, descriptors]) {
-  const names = ['o', 'prototype', 'getPrototypeOf', 'hasOwn'], values = [object, prototype, getPrototypeOf, hasOwn];
-  const tests = ['if(getPrototypeOf(o)!==prototype)return false;'];
+  const names = ['o', 'hasOwn'], values = [object, hasOwn], tests = [];
   // An enumerable property is one that somebody has added: for-in says that fastest. Those of the global object are removed.
   if (object !== global) tests.push('for(const k in o)return false;');
   const constant = (value) => { names.push(`c${names.length}`); values.push(value); return names[names.length - 1]; };

@@ -2,7 +2,7 @@
 const global = globalThis;
 const {apply, construct, defineProperty, deleteProperty, getOwnPropertyDescriptor, getPrototypeOf, setPrototypeOf, ownKeys} = Reflect;
 const isExtensible = Object.isExtensible, freeze = Object.freeze, keysOf = Object.keys, create = Object.create, hasOwn = Object.hasOwn;
-const symbolsOf = Object.getOwnPropertySymbols, assign = Object.assign, ObjectPrototype = Object.prototype;
+const symbolsOf = Object.getOwnPropertySymbols, assign = Object.assign, ObjectPrototype = Object.prototype, StringPrototype = String.prototype;
 const jsonParse = JSON.parse, jsonStringify = JSON.stringify;
 const text = String, fromCharCode = String.fromCharCode, BuiltIn = Function, Failure = Error, WrongType = TypeError;
 const WrongRange = RangeError, WrongSyntax = SyntaxError, SymbolType = Symbol, ProxyType = Proxy, ErrorType = Error;

@@ -456,10 +456,18 @@ function record(out, at, end) {
   const n = out.length, start = at + RECORD_HEAD;
   if (start + n > end) return 0;
   let bits = 0;
-  for (let i = 0; i < n; i++) {
-    const c = codeAt(out, i);
-    bits |= c;
-    octets[start + i] = c;
+  if (!dirty && StringPrototype.charCodeAt === charCodeAt) {     // the quickest way, if no script has changed it
+    for (let i = 0; i < n; i++) {
+      const c = out.charCodeAt(i);
+      bits |= c;
+      octets[start + i] = c;
+    }
+  } else {
+    for (let i = 0; i < n; i++) {
+      const c = codeAt(out, i);
+      bits |= c;
+      octets[start + i] = c;
+    }
   }
   if (bits > 127) {
     if (start + 2 * n > end) return 0;

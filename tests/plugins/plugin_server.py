@@ -43,7 +43,8 @@ class Dispatcher:
         found = hook(said)
         if isinstance(found, bytes):
             return found
-        return (said if found is None else found).SerializeToString()
+        reply: bytes = (said if found is None else found).SerializeToString()
+        return reply
 
     def event(self, raw: bytes, context: Any) -> bytes:
         self._note(event=json.loads(messages.Event.FromString(raw).payload))
