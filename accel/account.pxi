@@ -12,6 +12,9 @@ cdef int count_exchange(Exchange x, int status) except -1:
     if x.target is not None and x.up is None and x.target.origin.waiters:
         x.target.origin.forget(x)
     x.serial += 1
+    if x.waits_for is not None:
+        x.waits_for.cancel()
+        x.waits_for = None
     x.held = x.collected = None
     if x.copy is not None:
         drop_copy(x)

@@ -12,5 +12,5 @@ cdef class CaptureSearch(Linear):
     cdef readonly int groups
     cdef bytes source
     cdef object simple          # compiled by `re` where that cannot take long, None where it can
-    cdef list _ways(self, bytes text)
+    cdef list _ways(self, bytes text, Py_ssize_t start)
     cdef int _add(self, list found, set seen, int node, tuple bounds, Py_ssize_t at, bytes text) except -1

@@ -60,13 +60,25 @@ cdef class CaptureSearch(Linear):
         if self.simple is not None and len(text) <= SHORT:
             match = self.simple.search(text)
             return None if match is None else [match[0], *match.groups()]
-        bounds = self._ways(text)
+        bounds = self._ways(text, 0)
         if bounds is None:
             return None
         return [None if bounds[i] < 0 or bounds[i + 1] < 0 else text[bounds[i]:bounds[i + 1]]
                 for i in range(0, len(bounds), 2)]
 
-    cdef list _ways(self, bytes text):
+    def bounds(self, bytes text not None, Py_ssize_t start=0):
+        """Where the first match that begins at `start` or behind is, (begin, end); None without. What stands before `start`
+        is still the context of "^" and of word boundaries."""
+        cdef list found
+        if start < 0 or start > len(text) or start == 0 and not self.search(text):
+            return None
+        if self.simple is not None and len(text) <= SHORT:
+            match = self.simple.search(text, start)
+            return None if match is None else match.span()
+        found = self._ways(text, start)
+        return None if found is None else (found[0], found[1])
+
+    cdef list _ways(self, bytes text, Py_ssize_t start):
         """The bounds of the first match and its groups, -1 for those without; None when there is none."""
         cdef list now = [], then
         cdef set seen
@@ -74,7 +86,7 @@ cdef class CaptureSearch(Linear):
         cdef tuple fresh = (-1,) * (2 * self.groups + 2)
         cdef Py_ssize_t at, n = len(text)
         cdef int node
-        for at in range(n + 1):
+        for at in range(start, n + 1):
             if found is None:
                 # A match that begins here is worth less than all that began before.
                 seen = {node for node, _ in now}

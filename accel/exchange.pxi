@@ -14,37 +14,7 @@ cdef class Exchange:
         cdef int at
         self.serial += 1
         self.stage = X_STEPS
-        self.started_us = now_us()
-        self.sent_us = self.upstream_us = self.bytes_out = self.body_read = self.body_held = self.hard_ms = 0
-        self.status = self.loops = self.loop_limit = self.route_end = 0
-        self.plan = None
-        self.target = self.chosen = None
-        self.later = None
-        self.view = None
-        self.unlimited = self.unforwarded = False
-        self.breaker = None
-        self.body = None
-        self.body_parts = None
-        self.trailer = None
-        self.state = None
-        self.key = None
-        self.key_api = None
-        self.grant = None
-        self.capture = None
-        self.copy = None
-        self.cached = False
-        self.limit_max = self.limit_left = self.limit_reset = 0
-        self.limits_known = self.ignored = self.untracked = False
-        self.version_end = self.hops = 0
-        self.extra = None
-        self.served = None
-        self.tracked = None
-        self.version = NON_VERSIONED
-        self.default_version = None
-        self.inflate = None
-        self.inflate_rest = None
-        self.flag = None
-        self.retried = self.ungzip = self.upgrade = self.defer_head = self.response_whole = self.reused = False
+        forget_request(self)
         self.body_sent = self.body_done = head.body == BODY_NONE
         self.body_chunked = head.body == BODY_CHUNKED
         self.expects = head.expect and not self.body_done
@@ -510,24 +480,48 @@ cdef class Exchange:
         """
         change_body(self, body)
 
-    def rewrite(self, bytes path not None, bytes query not None, Target target=None):
+    def rewrite(self, bytes path not None, bytes query not None, Target target=None, bytes address=None):
         """Send the request elsewhere when all steps have run: path without the listen path, percent-encoded; target:
-        instead of the API's own."""
-        rewrite_later(self, path, query, target)
+        instead of the API's own; address: what `pending_url` is then."""
+        rewrite_later(self, path, query, target, address)
 
     def loop(self, Plan plan not None, bytes path not None, bytes query not None, int end, *, bytes method=b"",
-             int limit=0, bint limits=False, bint same=False, bint later=False):
+             int limit=0, bint limits=False, bint same=False, bint later=False, bytes address=None, bint instead=False):
         """Continue in a plan of the gateway, from its first step (tyk-core 3.8).
 
         path: percent-encoded; end: of the listen path that it begins with, 0 without; method: another one; limit: loops
         that the request may make; limits: count it in rate limits and quotas again; same: it is the plan of this API;
-        later: when all steps have run, unless a rewrite leads elsewhere.
+        later: when all steps have run, unless a rewrite leads elsewhere; instead: of where that leads; address: what
+        `pending_url` is then.
         """
-        if self.stage != X_STEPS or self.status or later and self.later is not None and self.later.rewritten:
+        if self.stage != X_STEPS or self.status or later and not instead and self.later is not None and self.later.rewritten:
             return
-        loop_later(self, plan, path, query, end, method, limit, limits, same)
+        loop_later(self, plan, path, query, end, method, limit, limits, same, address)
         if not later:
             settle(self)
+
+    @property
+    def pending_url(self):
+        """Where a rewrite or a loop leads when all steps have run, as it is written, bytes; None if nothing was said."""
+        return None if self.later is None else self.later.address
+
+    @property
+    def pending_target(self):
+        """The Target of a rewrite that is to come, None for the API's own."""
+        return None if self.later is None else self.later.target
+
+    @property
+    def pending_method(self):
+        """The method that the request is to have when all steps have run, bytes."""
+        return self.method if self.later is None or self.later.method is None else self.later.method
+
+    @property
+    def upstream_url(self):
+        """The whole URL that was asked for upstream, bytes; None while there is no upstream."""
+        if self.target is None:
+            return None
+        url = (b"http://" if self.target.origin.tls is None else b"https://") + self.target.host + self.path
+        return url + b"?" + self.query if self.query else url
 
     def transform_method(self, bytes method not None):
         """Send the request with another method when all steps have run."""

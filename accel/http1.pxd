@@ -234,6 +234,7 @@ cdef class Later:
     """What a step wants of a request when all steps have run; what is not wanted is None. See the functions in rewrite.pxi."""
     cdef bytes method
     cdef bytes path, query
+    cdef bytes address                      # of where a rewrite or a loop leads, as it is written
     cdef Target target
     cdef Plan plan                          # of a loop
     cdef bytes loop_method
@@ -286,6 +287,7 @@ cdef class Exchange:
     cdef readonly bytes version             # name of the API's version, b"Non Versioned" without
     cdef readonly bytes default_version     # the version that stood in for an unknown one (fallback_to_default), else None
     cdef public object state                # whatever steps want to hand on
+    cdef public object waits_for            # what a step waits for: its cancel() is called if the exchange ends meanwhile
     cdef list body_parts                    # not yet sendable body
     cdef Buffer collected                   # body that is collected for the steps
     cdef Py_ssize_t body_held

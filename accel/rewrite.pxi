@@ -62,21 +62,22 @@ cdef Later elsewhere(Exchange x, bytes path, bytes query):
     """Put off a move, instead of one that was put off before."""
     cdef Later later = Later()
     if x.later is not None:
-        later.method = x.later.method
+        later.method, later.rewritten = x.later.method, x.later.rewritten
     later.path, later.query = path, query
     x.later = later
     return later
 
 
-cdef int rewrite_later(Exchange x, bytes path, bytes query, Target target) except -1:
-    elsewhere(x, path, query).target = target
+cdef int rewrite_later(Exchange x, bytes path, bytes query, Target target, bytes address) except -1:
+    cdef Later later = elsewhere(x, path, query)
+    later.target, later.address = target, address
     return 0
 
 
 cdef int loop_later(Exchange x, Plan plan, bytes path, bytes query, int end, bytes method, int limit, bint limits,
-                    bint same) except -1:
+                    bint same, bytes address) except -1:
     cdef Later later = elsewhere(x, path, query)
-    later.plan, later.loop_method = plan, method
+    later.plan, later.loop_method, later.address = plan, method, address
     later.end, later.limit, later.limits, later.same = end, limit, limits, same
     return 0
 

@@ -44,6 +44,8 @@ cpdef enum:
     G_KEYS_CACHED = 11
     G_SCRIPT_CONTEXTS = 12
     G_SCRIPTS_WAITING = 13
+    G_PLUGINS_RUNNING = 14
+    G_PLUGINS_WAITING = 15
     G_GAUGES_END = 16       # not a word: the first index that is a counter
     # counters
     G_CONNECTIONS_TOTAL = 16
@@ -119,6 +121,8 @@ cpdef enum:
     B_BUFFERED_RESPONSE = 85        # a response was too large to be held for its steps
     B_EVENT_SCRIPTS = 86            # events dropped that waited for scripts
     B_CACHE_BODY = 87               # responses that were too large to be cached
+    B_PLUGINS = 88                  # calls of plugins that found no place
+    B_PLUGIN_MESSAGES = 89          # messages to or from plugins that were too large
     B_SCRIPTS = 90                  # calls that found no context
     B_SCRIPT_REQUESTS = 91          # HTTP requests of scripts that found no place
     B_SCRIPT_ANSWERS = 92           # answers to scripts that were too large
@@ -131,6 +135,19 @@ cpdef enum:
     R_VERSION = 98                  # 505
     R_EXPECTATION = 99              # 417
     R_BAD_RESPONSE = 100            # an upstream sent something invalid
+    # counters of plugins
+    B_PLUGIN_EVENTS = 101           # events for plugins that were dropped
+    G_PLUGIN_CALLS = 102
+    G_PLUGINS_FAILED = 103
+    G_PLUGINS_AWAY = 104            # calls that no plugin could be reached for
+    G_PLUGIN_TIMEOUTS = 105
+    G_PLUGINS_CANCELLED = 106       # calls whose client went away
+    G_PLUGIN_RESTARTS = 107         # connections or children that were lost
+    G_PLUGIN_EVENTS = 108
+    G_PLUGIN_EVENTS_FAILED = 109
+    # ID extractors
+    B_EXTRACTED_TEXT = 110          # texts that were too large to look for a value in
+    G_KEYS_EXTRACTED = 111          # requests whose session was found without their plugin
     # counters of the response cache
     G_CACHE_HITS = 120
     G_CACHE_MISSES = 121

@@ -26,13 +26,16 @@ class Controls:
         names: Callable[[], Mapping[str, str]],
         admin: Admin,
         probe: StoreProbe,
+        plugins: Callable[[], dict[str, Any]],
         version: str,
     ) -> None:
-        """names: api_id -> name of the APIs that are loaded; admin: answers under /tyk/."""
+        """names: api_id -> name of the APIs that are loaded; admin: answers under /tyk/; plugins: the
+        details of plugin servers."""
         self._counters = counters
         self._names = names
         self._admin = admin
         self._probe = probe
+        self._plugins = plugins
         self._version = version
         self._networks: list[ipaddress.IPv4Network | ipaddress.IPv6Network] = []
 
@@ -70,9 +73,14 @@ class Controls:
 
     def _state(self, description: str) -> dict[str, Any]:
         details = self._probe.details()
+        # Without the store nothing works; without a plugin only the APIs do not that call it.
+        plugins = self._plugins()
+        status = "warn" if any(item["status"] != "pass" for item in plugins.values()) else "pass"
+        if any(item["status"] == "fail" for item in details.values()):
+            status = "fail"
+        details = {**details, **plugins}
         state: dict[str, Any] = {
-            # The store is the only component, so that it is all of them or none: there is no "warn" between.
-            "status": "fail" if any(item["status"] == "fail" for item in details.values()) else "pass",
+            "status": status,
             "version": self._version,
             "description": description,
         }

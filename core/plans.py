@@ -27,6 +27,8 @@ from core.apidef.rewrites import RewriteSpec
 from core.apidef.specs import PlanSpec, RefuseSpec, TargetSpec, TransportSpec
 from core.cache.steps import CacheSteps
 from core.findings import Finding
+from core.hooks import HookSteps
+from core.plugins.steps import PluginSteps
 from core.scripts.steps import ScriptSteps
 from core.services import Services
 from core.tls import TlsError, client_context
@@ -65,6 +67,8 @@ class PlanBuilder:
         self._loops = Loops()
         self._named = NamedUpstreams(self._target, gateway.forget, services.named_host_dropped)
         self._scripts = ScriptSteps(services, services.scripts.make, self._loops)
+        self._plugins = PluginSteps(services, self._loops, self._named.get)
+        self._hooks = HookSteps(self._scripts, self._plugins)
         self._cache = CacheSteps(services.responses, gateway.region, counters) if cached else None
         self._paths = PathSteps(services.path_memo, self._access, self._rewriter, self._scripts)
         self._counters = counters
@@ -76,7 +80,7 @@ class PlanBuilder:
         specs = list(specs)
         spelling = config.ignore_canonical_mime_header_key, config.version_header
         settings = (config.proxy_default_timeout, *spelling, *self._access.configure(config))
-        settings += (self._analytics.settings, *self._scripts.configure(config))
+        settings += (self._analytics.settings, *self._scripts.configure(config), *self._plugins.configure(config))
         if self._cache is not None:
             settings += self._cache.configure(config.rate_limit_response_headers == "rate_limits")
         built = Built(Router(), set(), {})
@@ -167,10 +171,10 @@ class PlanBuilder:
         matcher = EndpointMatcher(entries) if entries else None
         if matcher is not None:
             steps += self._paths.gate(matcher)
-        steps += self._scripts.pre(spec)
+        steps += self._hooks.pre(spec)
         if spec.addresses is not None:
             steps.append(address_check(spec.addresses, self._access.answers.address_refused))
-        steps += self._access.steps(spec, matcher, self._scripts)
+        steps += self._access.steps(spec, matcher, self._hooks)
         change = HeaderChange(spec.request_headers_remove, spec.request_headers_add)
         steps += edit_steps(change, spell, response=False)
         if matcher is not None:
@@ -183,7 +187,7 @@ class PlanBuilder:
         if self._cache is not None:
             steps += self._cache.request(spec, matcher)
         steps += self._scripts.virtual(spec, matcher)
-        steps += self._scripts.post(spec)
+        steps += self._hooks.post(spec)
         return Plan(
             spec.api_id.encode(),
             name=spec.name.encode(),
@@ -212,7 +216,7 @@ class PlanBuilder:
         steps += edit_steps(HeaderChange(spec.response_headers_remove, spec.response_headers_add), spell, response=True)
         if spec.injected is not None:
             steps += edit_steps(spec.injected, spell, response=True)
-        return steps + self._scripts.response(spec)
+        return steps + self._hooks.response(spec)
 
     def _rewriter(self, spec: PlanSpec, data: RewriteSpec) -> Rewriter:
         strip = stripper(spec.route, spec.strip_listen_path)

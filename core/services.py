@@ -17,6 +17,7 @@ from accel.limits import LimitTable
 from accel.shm import SharedCounters
 from core.access.answers import Answers
 from core.access.breaker import RESET, TRIPPED
+from core.access.custom_keys import Extraction
 from core.access.loader import FRESH_MS, SessionLoader
 from core.access.nodes import Nodes
 from core.access.quota import QuotaKeeper
@@ -28,6 +29,7 @@ from core.errors.messages import overrides_of, with_overrides
 from core.events.event import Event
 from core.events.hub import ApiEvents, EventHub
 from core.findings import Finding
+from core.plugins.service import PluginService
 from core.scripts.service import ScriptService
 from core.sessions.keyspace import KeySpace
 from core.sessions.notifications import CHANNEL, Notification, Signer
@@ -58,6 +60,7 @@ class Services:
         self.answers = Answers(self.fire)
         self.cache = KeyCache(config.preforge.sessions.max_cached, FRESH_MS)
         self.sessions = SessionLoader(self.keyspace, self.cache, self.answers)
+        self.extraction = Extraction()
         self.quota = QuotaKeeper(
             self.store,
             limits,
@@ -83,6 +86,7 @@ class Services:
         self.named_hosts_dropped = 0
         self.path_memo = VerdictMemo(config.preforge.limits.max_path_results)
         self.scripts: ScriptService
+        self.plugins: PluginService
         self._leader = leader
         self._request_reload = request_reload
         self._listens = not config.suppress_redis_signal_reload
@@ -143,6 +147,8 @@ class Services:
             shm.G_KEYS_LOADED: self.sessions.loads,
             shm.G_KEYS_UNKNOWN: self.sessions.unknown,
             shm.G_KEYS_STALE: self.sessions.stale,
+            shm.G_KEYS_EXTRACTED: self.extraction.found,
+            shm.B_EXTRACTED_TEXT: self.extraction.too_large,
             shm.G_KEYS_EVICTED: self.cache.evicted,
             shm.G_QUOTA_ASKED: self.quota.asked,
             shm.G_QUOTA_REPORTED: self.quota.reported,
@@ -162,6 +168,7 @@ class Services:
             shm.G_NAMED_HOSTS_DROPPED: self.named_hosts_dropped,
             **self.responses.counters(),
             **self.scripts.counters(),
+            **self.plugins.counters(),
         }
 
     def gauges(self) -> dict[int, int]:
@@ -172,12 +179,14 @@ class Services:
             shm.G_STORE_WAITING: store["waiting"],
             shm.G_KEYS_CACHED: len(self.cache),
             **self.scripts.gauges(),
+            **self.plugins.gauges(),
         }
 
     async def close(self, grace: float) -> None:
         self.nodes.close()
         await asyncio.gather(self.quota.close(grace), self.analytics.close(grace), self.events.close(grace))
-        await self.scripts.close(grace)     # events run scripts until they have ended
+        # Events run scripts and reach plugins until they have ended.
+        await asyncio.gather(self.scripts.close(grace), self.plugins.close(grace))
         await asyncio.gather(*(store.close() for store in self._own))
 
     # -- notifications -------------------------------------------------------------------

@@ -25,6 +25,9 @@ from core.gateway import product_version
 from core.obs.access import select_fields
 from core.obs.mirror import Mirror
 from core.plans import PlanBuilder
+from core.plugins.events import plugin_handlers
+from core.plugins.python_store import PythonStore
+from core.plugins.service import PluginService
 from core.process.app import WorkerContext
 from core.scripts.events import script_handlers
 from core.scripts.service import ScriptService
@@ -129,11 +132,18 @@ class WorkerServer:
             trace=self._trace,
         )
         services.scripts = ScriptService(self.admin, ctx.counters, ctx.region, ctx.request_replacement)
+        python = PythonStore(services.store, services.events.fire_system)
+        services.plugins = PluginService(config, ctx.counters, ctx.region, python)
         self._builder = PlanBuilder(self.main, ctx.counters, self.services)
         self._tracer = Tracer(pages.render, services, lambda: settings(self.admin.config))
         self._probe = StoreProbe(services.store, config.liveness_check.check_duration)
         self._controls = Controls(
-            ctx.counters, lambda: self._names, Admin(self.admin, product_version()), self._probe, product_version()
+            ctx.counters,
+            lambda: self._names,
+            Admin(self.admin, product_version()),
+            self._probe,
+            services.plugins.details,
+            product_version(),
         )
         self._mirror = Mirror(ctx.region, self.services.counters, self.services.gauges)
         self._servers: list[asyncio.Server] = []
@@ -176,10 +186,18 @@ class WorkerServer:
         scripts = self.services.scripts
         scripts.configure(config)
         findings = await scripts.prepare(specs)
+        plugins = self.services.plugins
+        plugins.configure(config)
+        findings += await plugins.prepare(specs)
         handlers = {
-            spec.api_id: ApiEvents(spec.file, json.loads(spec.events)["events"], script_handlers(spec, scripts.make))
-            for spec in specs if spec.events
-        }  # fmt: skip
+            spec.api_id: ApiEvents(
+                spec.file,
+                json.loads(spec.events)["events"],
+                {**script_handlers(spec, scripts.make), **plugin_handlers(spec, plugins)},
+            )
+            for spec in specs
+            if spec.events
+        }
         findings += self.services.configure(config, policies, handlers)
         built = self._builder.build(specs, config)
         built.findings[:0] = findings

@@ -86,3 +86,8 @@ cdef list grouped(list headers):
         else:
             found[key] = [name, [value]]
     return list(found.values())
+
+
+cdef inline bint rewritten(Exchange x) noexcept:
+    """Whether a rewrite has said where the request goes: request_uri is that URL then (tyk-plugins 3.3)."""
+    return x.later is not None and x.later.address is not None

@@ -124,7 +124,9 @@ cdef int put_json_request(Buffer out, Exchange x, bytes url, bytes method, bytes
     out.add(b'"response_error":"","headers":{},"override_error":false,"response_body":""},"method":')
     put_json(out, method, "request.method")
     out.add(b',"request_uri":')
-    if put_text(out, head.at(head.target), head.target_len):
+    if rewritten(x):
+        put_json(out, url, "request.request_uri")
+    elif put_text(out, head.at(head.target), head.target_len):
         raise not_text("request.request_uri")
     if x.client.secure:
         return out.add(b',"scheme":"https"}')

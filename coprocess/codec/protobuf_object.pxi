@@ -74,9 +74,12 @@ cdef int put_request(Buffer out, Exchange x, bytes url, bytes method, bytes body
         put_pair(out, 6, PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name), PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value))
     out.add(b"\x52\x0b\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01")     # return_overrides {response_code: -1}
     put_checked(out, 11, method, "request.method")
-    if not is_utf8(head.at(head.target), head.target_len):
+    if rewritten(x):
+        put_some(out, 12, PyBytes_AS_STRING(url), PyBytes_GET_SIZE(url))
+    elif is_utf8(head.at(head.target), head.target_len):
+        put_some(out, 12, head.at(head.target), head.target_len)
+    else:
         raise not_text("request.request_uri")
-    put_some(out, 12, head.at(head.target), head.target_len)
     put_bytes(out, 13, "https", 5 if x.client.secure else 4)
     return put_some(out, 14, PyBytes_AS_STRING(body), PyBytes_GET_SIZE(body))
 

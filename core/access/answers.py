@@ -16,6 +16,8 @@ STORE_AWAY = "The key store cannot be reached, please try again"
 RATE = "Rate Limit Exceeded"
 API_RATE = "API Rate Limit Exceeded"
 QUOTA = "Quota exceeded"
+FORBIDDEN = "Forbidden"
+NO_CREDENTIAL = "Authorization field missing"
 ORG_DISABLED = "this organisation access has been disabled, please contact your API administrator"
 ORG_RATE = "This organisation rate limit has been exceeded, please contact your API administrator"
 ORG_QUOTA = "This organisation quota has been exceeded, please contact your API administrator"
@@ -59,6 +61,20 @@ class Answers:
         """The token stands for no session, or its policies cannot be applied."""
         self._fire("AuthFailure", x, "Auth Failure", {"Key": token.decode("utf-8", "replace")})
         self._say(x, "auth.key_not_found")
+
+    def custom_auth_failed(self, x: Exchange, key: bytes) -> None:
+        """Fire the event of a plugin that refuses a client. key: the one that the client showed."""
+        self._fire("AuthFailure", x, "Auth Failure", {"Key": key.decode("utf-8", "replace")})
+
+    def forbidden(self, x: Exchange, key: bytes) -> None:
+        """A plugin found no key for the client, or one whose policies cannot be applied (tyk-plugins 3.8)."""
+        self.custom_auth_failed(x, key)
+        x.fail(403, FORBIDDEN)
+
+    def nothing_extracted(self, x: Exchange) -> None:
+        """An ID extractor found nothing in the request. No event belongs to it, as to a token that is missing."""
+        x.mark(b"AMF")
+        x.fail(400, NO_CREDENTIAL)
 
     def address_refused(self, x: Exchange, address: bytes) -> None:
         """The API is closed to the client's address, or that cannot be told."""

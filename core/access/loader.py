@@ -91,18 +91,12 @@ class SessionLoader:
             self.unknown += 1
             self._answers.unknown_token(x, token)
             return
-        key = prefix + token
         try:
-            # The task goes on for the others when this client goes away.
-            entry = await asyncio.shield(self._start(key, org, token))
-        except StoreError as error:
-            if not isinstance(error, StoreAway):
-                log.error("the session of a key cannot be read: %s", error)
-            entry = self._cached(key)
-            if entry is None:
-                if x.waits(serial):
-                    self._answers.store_away(x)
-                return
+            entry = await self.find(org, token)
+        except StoreError:
+            if x.waits(serial):
+                self._answers.store_away(x)
+            return
         if not x.waits(serial):
             return
         if entry is None:
@@ -110,6 +104,38 @@ class SessionLoader:
             self._answers.unknown_token(x, token)
         else:
             x.key = entry
+
+    def known(self, org: str, token: bytes) -> KeyEntry | None:
+        """The entry of a token if it is in the cache and fresh; an older one is looked up again beside."""
+        key = org.encode() + b"\0" + token
+        entry = self.cache.get(key)
+        age = 0 if entry is None else clock_ms() - entry.loaded
+        if entry is None or age >= self.cache.fresh:
+            return None
+        if age >= REFRESH_MS and not entry.refreshing:
+            entry.refreshing = True
+            self._start(key, org, token)
+        return entry
+
+    async def find(self, org: str, token: bytes) -> KeyEntry | None:
+        """The entry of a token, None if it stands for no session. Raises StoreError when the store does not say and what is
+        in the cache is too old."""
+        key = org.encode() + b"\0" + token
+        try:
+            # The task goes on for the others when this client goes away.
+            return await asyncio.shield(self._start(key, org, token))
+        except StoreError as error:
+            if not isinstance(error, StoreAway):
+                log.error("the session of a key cannot be read: %s", error)
+            entry = self._cached(key)
+            if entry is None:
+                raise
+            return entry
+
+    @property
+    def policies(self) -> Policies:
+        """The policies of now."""
+        return self._policies
 
     def _cached(self, key: bytes) -> KeyEntry | None:
         """An entry that is old but was valid, for while the store is away; policies as they are now."""

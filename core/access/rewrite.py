@@ -95,7 +95,7 @@ class Rewriter:
         if leads.loop:
             self._loop(x, leads, path, query)
         else:
-            x.rewrite(self._strip(path), query, target)
+            x.rewrite(self._strip(path), query, target, _address(target, path, query))
 
     def _upstream(self, x: Exchange, scheme: str, host: bytes) -> Target | None:
         try:
@@ -109,25 +109,53 @@ class Rewriter:
         return None
 
     def _loop(self, x: Exchange, leads: Destination, path: bytes, query: bytes) -> None:
-        found = (x.plan, self._start) if leads.loop == SELF else self._loops.find(leads.loop)
-        if found is None:
+        if not go_round(x, self._loops, self._start, leads.loop, path, query, later=True):
             log.error("API %s: a rewrite leads to tyk://%s, and there is no such API", x.plan.api_id.decode(), leads.loop)
             x.fail(500, NOT_FOUND)
-            return
-        plan, start = found
-        controls, query = split_controls(query)
-        limit = controls.get("loop_limit", "")
-        x.loop(
-            plan,
-            path,
-            query,
-            len(start) if start and path.startswith(start) else 0,
-            method=controls.get("method", "").encode(),
-            limit=int(limit) if limit.isascii() and limit.isdigit() and len(limit) < 9 else 0,
-            limits=controls.get("check_limits") == "true",
-            same=leads.loop == SELF,
-            later=True,
-        )
+
+
+def go_round(
+    x: Exchange, loops: Loops, start: bytes, name: str, path: bytes, query: bytes, *, later: bool, instead: bool = False
+) -> bool:
+    """Continue in the API that tyk://name/path?query leads to (tyk-core 3.8); returns whether there is one.
+
+    start: the listen path of the request's own API, b"" if it has variables; later, instead: see Exchange.loop.
+    """
+    same = name == SELF
+    found = (x.plan, start) if same else loops.find(name)
+    if found is None:
+        return False
+    plan, start = found
+    address = b"tyk://" + name.encode() + path
+    if query:
+        address += b"?" + query
+    controls, query = split_controls(query)
+    limit = controls.get("loop_limit", "")
+    x.loop(
+        plan,
+        path,
+        query,
+        len(start) if start and path.startswith(start) else 0,
+        method=controls.get("method", "").encode(),
+        limit=int(limit) if limit.isascii() and limit.isdigit() and len(limit) < 9 else 0,
+        limits=controls.get("check_limits") == "true",
+        same=same,
+        later=later,
+        address=address,
+        instead=instead,
+    )
+    return True
+
+
+def _address(target: Target | None, path: bytes, query: bytes) -> bytes:
+    """Where a rewrite leads, as hooks are told: with the upstream if it names one."""
+    url = path + b"?" + query if query else path
+    return url if target is None else target_url(target) + url
+
+
+def target_url(target: Target) -> bytes:
+    """scheme://host of an upstream."""
+    return (b"http://" if target.origin.tls is None else b"https://") + target.host
 
 
 def stripper(route: RouteSpec, strip: bool) -> Callable[[bytes], bytes]:

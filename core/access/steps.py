@@ -33,7 +33,7 @@ from core.sessions.murmur import murmur32
 from core.sessions.tokens import hash_key
 
 if TYPE_CHECKING:
-    from core.scripts.steps import ScriptSteps
+    from core.hooks import HookSteps
     from core.services import Services
 
 RATE_LIMITS_PATH = b"/tyk/rate-limits/"
@@ -75,9 +75,9 @@ class AccessSteps:
         switches = spec.not_versioned, spec.disable_rate_limit, spec.disable_quota, self._whole_keys, self._options
         return f"{spec.api_id} {switches}".encode()
 
-    def steps(self, spec: PlanSpec, matcher: EndpointMatcher | None, scripts: ScriptSteps) -> list[Step]:
+    def steps(self, spec: PlanSpec, matcher: EndpointMatcher | None, hooks: HookSteps) -> list[Step]:
         """The steps of one API: organisation, authentication, key checks, limits, quota. matcher: its path entries;
-        scripts: makes the hooks among them."""
+        hooks: makes those among them."""
         services = self._services
         rates = services.rates
         always = rates.settings.always != "local"
@@ -85,16 +85,16 @@ class AccessSteps:
         found: list[Step] = []
         if self._check_orgs and spec.org_id:
             found.append(self._orgs.step(spec.org_id))
-        by_script = scripts.auth(spec)
-        found += by_script
+        by_hook = hooks.auth(spec)
+        found += by_hook
         if spec.token is not None:
             prefix, load, refresh = services.sessions.for_api(spec.org_id)
             sources = [_source(spec.token)]
             missing = services.answers.missing_token
             found.append(TokenAuth(sources, prefix, services.cache, load, refresh, REFRESH_MS, missing))
-            found += scripts.identity(spec)
-        found += scripts.post_key_auth(spec)
-        if spec.token is not None or by_script:
+            found += hooks.identity(spec)
+        found += hooks.post_key_auth(spec)
+        if spec.token is not None or by_hook:
             if spec.strip_auth:
                 found.append(StripAuth(_source(source) for source in spec.strip_auth))
             compiler = GrantCompiler(

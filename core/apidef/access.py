@@ -13,14 +13,15 @@ from core.apidef.specs import AuthSpec
 NOWHERE = AuthSpec("", "", "")
 
 
-def token_source(definition: Definition, notes: Notes) -> AuthSpec | None:
-    """Return where the auth token is looked for; None for an API that asks for none."""
+def token_source(definition: Definition, notes: Notes, *, plugins: bool = False) -> AuthSpec | None:
+    """Return where the auth token is looked for; None for an API that asks for none. plugins: enable_coprocess is on."""
     if definition.get("use_keyless"):
         return None
     other = any(
         feature.why.startswith("it authenticates") for feature in features.found(features.API_FEATURES, definition)
     )
-    if (other or features.authenticates_by_script(definition)) and not definition.get("use_standard_auth"):
+    by_hook = features.asks_for_plugin_auth(definition) and (plugins or features.runs_javascript(definition))
+    if (other or by_hook) and not definition.get("use_standard_auth"):
         return None
     configs = definition.get("auth_configs", {})
     source = _source(configs.get("authToken") or definition.get("auth", {}))
@@ -61,3 +62,8 @@ def events_text(definition: Definition) -> str:
     """Return event_handlers as JSON text, "" if there are none."""
     events = definition.get("event_handlers", {}).get("events")
     return json.dumps({"events": events}, sort_keys=True) if events else ""
+
+
+def credential_source(definition: Definition) -> AuthSpec:
+    """Return where a client shows its key to a plugin, as far as events are to name it (tyk-plugins 4.4)."""
+    return _source(definition.get("auth_configs", {}).get("coprocess") or {})

@@ -8,16 +8,18 @@ from typing import Any
 
 from core.apidef import access, features, listen_path, targets
 from core.apidef.addresses import address_lists
-from core.apidef.bundles import bundle_of, with_bundle
+from core.apidef.bundles import AppliedBundle, bundle_of, with_bundle
 from core.apidef.caching import cache_options
 from core.apidef.decode import Definition, decode
 from core.apidef.durations import parse_expiry
 from core.apidef.edits import header_edits, processor_edits, whole_timeout
 from core.apidef.endpoints import endpoints
 from core.apidef.event_scripts import event_scripts
+from core.apidef.extractors import custom_auth
 from core.apidef.loops import resolve_loops
 from core.apidef.options import CompileOptions
 from core.apidef.patterns import translated
+from core.apidef.plugins import PluginCompiler
 from core.apidef.recording import recording
 from core.apidef.scripts import ScriptCompiler
 from core.apidef.snapshot import Scripts, Snapshot
@@ -58,12 +60,16 @@ class Report:
 
 
 def compile_definition(
-    definition: Definition, file: str, options: CompileOptions, scripts: Scripts | None = None
+    definition: Definition,
+    file: str,
+    options: CompileOptions,
+    scripts: Scripts | None = None,
+    bundle: AppliedBundle | None = None,
 ) -> tuple[PlanSpec | None, list[Finding]]:
     """Compile one definition on its own. None when it cannot be served at all.
 
-    ``scripts`` is what was read of its scripts, None when nothing was. ``loop_target`` is left as written in a
-    ``tyk://`` target.
+    ``scripts`` is what was read of its scripts, None when nothing was; ``bundle`` what its plugin bundle brings, which the
+    definition has taken over, None without one. ``loop_target`` is left as written in a ``tyk://`` target.
     """
     report = Report(file)
     text = definition.get
@@ -75,7 +81,8 @@ def compile_definition(
         # Still named, so not applied: whoever was to load it has said why.
         report.refuse.append(unsupported("plugin bundle"))
     addresses = address_lists(definition, report)
-    token = access.token_source(definition, report)
+    token = access.token_source(definition, report, plugins=options.plugins.enabled)
+    by_plugin = custom_auth(definition, report)
     _own_port(definition, report, options)
     expires = _expiry(definition, report)
     path, route = _route(proxy, report, options)
@@ -87,6 +94,7 @@ def compile_definition(
     compiler = ScriptCompiler(definition, found, options, scripts, report)
     script_spec = compiler.compile()
     on_events = event_scripts(definition, options, scripts, report, compiler.owner)
+    plugin_spec = PluginCompiler(definition, options.plugins, bundle, report).compile()
     parts = [_version_part(definition, version, report, options, compiler, cache is not None) for version in found]
     if report.fatal or route is None:
         return None, report.findings
@@ -136,6 +144,8 @@ def compile_definition(
         addresses=addresses,
         scripts=script_spec,
         event_scripts=on_events,
+        custom_auth=by_plugin,
+        plugins=plugin_spec,
     )
     if chooser is None or chooser.children or chooser.own_name:
         single = _with(base, parts[0]) if parts else base
@@ -219,7 +229,7 @@ def plan_specs(snapshot: Snapshot, options: CompileOptions) -> list[PlanSpec]:
         if definition is None:
             continue
         definition = with_bundle(definition, entry.bundle)
-        spec = compile_definition(definition, entry.file, options, snapshot.scripts(entry))[0]
+        spec = compile_definition(definition, entry.file, options, snapshot.scripts(entry), entry.bundle)[0]
         if spec is not None and spec.active:
             specs.append(spec)
     return resolve_loops(_rename_duplicates(specs, snapshot, options))

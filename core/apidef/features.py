@@ -15,6 +15,7 @@ Treatment = Literal["refuse", "warn"]
 Test = Callable[[dict[str, Any]], Any]
 
 JS_DRIVERS = ("", "otto", "javascript")
+RICH_DRIVERS = ("grpc", "python", "jsonrpc")
 REFUSED = "not supported by this build, so every request is refused"
 IGNORED = "has no effect in this build"
 
@@ -47,7 +48,8 @@ def _at(path: str) -> Test:
 def _hooks(section: str) -> Test:
     def test(definition: dict[str, Any]) -> Any:
         hooks = definition.get("custom_middleware", {}).get(section, [])
-        return not runs_javascript(definition) and any(not hook.get("disabled") for hook in hooks)
+        known = plugin_driver(definition) in (*JS_DRIVERS, *RICH_DRIVERS)
+        return not known and any(not hook.get("disabled") for hook in hooks)
 
     return test
 
@@ -62,20 +64,31 @@ def _not_keyless(path: str) -> Test:
     return lambda definition: value(definition) and not definition.get("use_keyless")
 
 
+def plugin_driver(definition: dict[str, Any]) -> str:
+    """The driver of the definition's hooks, "" if it is not given."""
+    driver: str = definition.get("custom_middleware", {}).get("driver", "")
+    return driver
+
+
 def runs_javascript(definition: dict[str, Any]) -> bool:
     """Say whether the scripts of a definition are JavaScript: its driver is one of those, or not given."""
-    return definition.get("custom_middleware", {}).get("driver", "") in JS_DRIVERS
+    return plugin_driver(definition) in JS_DRIVERS
+
+
+def asks_for_plugin_auth(definition: dict[str, Any]) -> bool:
+    """Say whether an auth_check is to decide who may come in, whatever its driver (tyk-plugins 3.1)."""
+    asked = definition.get("custom_plugin_auth_enabled") or definition.get("enable_coprocess_auth")
+    return bool(asked) and not definition.get("use_keyless")
 
 
 def authenticates_by_script(definition: dict[str, Any]) -> bool:
     """Say whether a JavaScript auth_check decides who may come in (tyk-jsvm 11)."""
-    asked = definition.get("custom_plugin_auth_enabled") or definition.get("enable_coprocess_auth")
-    return bool(asked) and not definition.get("use_keyless") and runs_javascript(definition)
+    return asks_for_plugin_auth(definition) and runs_javascript(definition)
 
 
 def _plugin_auth(path: str) -> Test:
     value = _not_keyless(path)
-    return lambda definition: value(definition) and not runs_javascript(definition)
+    return lambda definition: value(definition) and plugin_driver(definition) not in (*JS_DRIVERS, *RICH_DRIVERS)
 
 
 def _entries(name: str) -> Test:

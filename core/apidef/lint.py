@@ -48,7 +48,7 @@ def lint(app_path: str, options: ReadOptions) -> list[Finding]:
         findings.extend(found)
         definition = with_bundle(definition, bundle)
         scripts = loading.script_set(definition.get("api_id", ""), script_paths(definition), bundle)
-        spec, found = loading.compile(definition, name, scripts)
+        spec, found = loading.compile(definition, name, scripts, bundle)
         findings.extend(found)
         if spec is not None:
             definitions[name] = definition

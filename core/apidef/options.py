@@ -13,6 +13,7 @@ from typing import Any
 from coprocess.bundles import BundleSettings
 from core.apidef.bundles import bundle_settings
 from core.apidef.script_files import MAX_MODULES, MAX_SCRIPT_BYTES, ScriptLimits, locate
+from core.config.plugins import PluginOptions, plugin_options
 
 MAX_FILE_BYTES = 10 * 1024 * 1024
 MAX_FILES = 100_000
@@ -36,6 +37,7 @@ class CompileOptions:
     enable_jsvm: bool = False
     disable_virtual_path_blobs: bool = False
     max_script_bytes: int = MAX_SCRIPT_BYTES
+    plugins: PluginOptions = field(default_factory=PluginOptions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,7 @@ def compile_options(cfg: Any) -> CompileOptions:
         enable_jsvm=cfg.enable_jsvm,
         disable_virtual_path_blobs=cfg.disable_virtual_path_blobs,
         max_script_bytes=cfg.preforge.jsvm.max_script_bytes,
+        plugins=plugin_options(cfg),
     )
 
 

@@ -144,11 +144,11 @@ class Loading:
         return self.scripts.read(paths, found, *((bundle.problem, bundle.directory) if bundle is not None else ()))
 
     def compile(
-        self, definition: Definition, file: str, scripts: ScriptSet | None
+        self, definition: Definition, file: str, scripts: ScriptSet | None, bundle: AppliedBundle | None
     ) -> tuple[PlanSpec | None, list[Finding]]:
         """Compile one definition with the scripts that were read for it."""
         known = Scripts(scripts or EMPTY, self.library, self.scripts.texts)
-        return compile_definition(definition, file, self.options.compile, known)
+        return compile_definition(definition, file, self.options.compile, known, bundle)
 
     def refreshed(self, entry: Entry, *, anew: bool = False) -> tuple[Entry, list[Finding]]:
         """Return the entry of an unchanged definition with its bundle and scripts of now, and what is to be said of them.
@@ -172,7 +172,7 @@ class Loading:
             return entry, findings
         definition = definition if definition is not None else decode(entry.raw, entry.file)[0]
         if definition is not None:
-            findings = findings + self.compile(definition, entry.file, scripts)[1]
+            findings = findings + self.compile(definition, entry.file, scripts, bundle)[1]
         return replace(entry, scripts=scripts, bundle=bundle), findings
 
 
@@ -208,7 +208,7 @@ def _read_entry(
     bundle, about_bundle = load_bundle(definition, loading.bundles, name)
     definition = with_bundle(definition, bundle)
     scripts = loading.script_set(definition.get("api_id", ""), script_paths(definition), bundle)
-    spec, found = loading.compile(definition, name, scripts)
+    spec, found = loading.compile(definition, name, scripts, bundle)
     findings = findings + about_bundle + found
     if spec is None:
         return failed(findings, stamp)

@@ -6,6 +6,7 @@ from core.apidef.schema_auth import AUTH_FIELDS
 from core.apidef.schema_paths import ANY_MAP, STRINGS, TEXT_MAP, VERSION_INFO, obj
 from core.config.gojson import Anything, Bool, Int, ListOf, MapOf, Num, Str
 
+_PLUGINS = obj({"server": Str(), "deadline": Num()})
 _HOOK = obj(
     {
         "disabled": Bool(),
@@ -14,6 +15,7 @@ _HOOK = obj(
         "code": Str(),
         "require_session": Bool(),
         "raw_body_only": Bool(),
+        "preforge": obj({"plugins": _PLUGINS}),
     }
 )
 _DISCOVERY = obj(
@@ -198,7 +200,7 @@ DEFINITION = obj(
         "detailed_tracing": Bool(),
         "error_overrides": ANY_MAP,
         "error_overrides_disabled": Bool(),
-        "preforge": obj({"jsvm": obj({"isolation": Str()})}),
+        "preforge": obj({"jsvm": obj({"isolation": Str()}), "plugins": _PLUGINS}),
     },
     ignore=frozenset({"_id", "hook_references", "is_site", "sort_by", "user_owners", "user_group_owners"}),
 )

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from core.apidef.edits import HeaderChange
     from core.apidef.endpoints import EndpointSpec
     from core.apidef.event_scripts import EventScriptSpec
+    from core.apidef.extractors import CustomAuthSpec
+    from core.apidef.plugins import PluginSpec
     from core.apidef.recording import RecordingSpec
     from core.apidef.scripts import ScriptSpec
     from core.apidef.versions import Selector
@@ -94,7 +96,8 @@ class PlanSpec:
     one of the whole API. ``endpoints`` holds the entries that speak of paths. ``recording`` says what is unusual
     about the records of its requests, None for nothing. ``addresses`` says which clients it is open to, None for all.
     ``scripts`` is its JavaScript, one object in the specs of all versions, ``event_scripts`` that of its event
-    handlers, None for none.
+    handlers, None for none; ``plugins`` is what plugins do for it, likewise for all versions.
+    ``custom_auth`` is what an auth_check of any driver needs, None without one.
     ``injected`` is what a response processor edits after the version's own edits. ``cache`` says which answers are kept,
     None for none.
     """
@@ -141,5 +144,7 @@ class PlanSpec:
     addresses: AddressLists | None = None
     scripts: ScriptSpec | None = None
     event_scripts: EventScriptSpec | None = None
+    custom_auth: CustomAuthSpec | None = None
     injected: HeaderChange | None = None
+    plugins: PluginSpec | None = None
     cache: CacheSpec | None = None

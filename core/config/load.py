@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from core.config.gojson import decode_document, walk
+from core.config.plugins import read_plugins
 from core.config.table import Option, options, parse_value, schema
 from core.findings import Finding
 
@@ -275,6 +276,7 @@ def _check_whole(config: Config, file: str, findings: list[Finding]) -> None:
     if jsvm.contexts > jsvm.max_contexts:
         message = f"expected at most max_contexts, {jsvm.max_contexts}, got {jsvm.contexts}"
         findings.append(Finding("error", file, "$.preforge.jsvm.contexts", message))
+    findings += read_plugins(config, file)[1]
     if not config.app_path:
         findings.append(
             Finding(

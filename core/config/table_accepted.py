@@ -56,14 +56,14 @@ ports_whitelist | {any} |  | swap | accepted | Ports that APIs may listen on by 
 disable_ports_whitelist | bool |  | swap | accepted | Let APIs listen on any port.
 service_discovery.default_cache_timeout | int |  | swap | accepted | Seconds that discovered targets are cached.
 resource_sync | {any} |  | swap | accepted | Repeated loading when definitions cannot be read.
-coprocess_options.enable_coprocess | bool |  | swap | accepted | Run plugins beside the gateway.
-coprocess_options.coprocess_grpc_server | str |  | swap | accepted | Address of the gRPC plugin server.
-coprocess_options.grpc_recv_max_size | int |  | swap | accepted | Bytes of a message from the plugin server.
-coprocess_options.grpc_send_max_size | int |  | swap | accepted | Bytes of a message to the plugin server.
-coprocess_options.grpc_authority | str |  | swap | accepted | Authority sent to the plugin server.
-coprocess_options.grpc_round_robin_load_balancing | bool |  | swap | accepted | Spread calls over the server's addresses.
-coprocess_options.python_path_prefix | str |  | swap | accepted | Directory in front of the Python path.
-coprocess_options.python_version | str |  | swap | accepted | Version of Python for plugins.
+coprocess_options.enable_coprocess | bool |  | swap | used | Run plugins (gRPC, JSON-RPC, Python). Without it their hooks are passed over, except response hooks, which answer 500, and an auth_check leaves its place to auth tokens.
+coprocess_options.coprocess_grpc_server | str |  | swap | used | Target of the gRPC plugin server: tcp://host:port, unix:///path, dns:///name:port or host:port. More servers: preforge.plugins.servers.
+coprocess_options.grpc_recv_max_size | int |  | swap | used | Bytes of a message from the plugin server, 0 for 4 MiB.
+coprocess_options.grpc_send_max_size | int |  | swap | used | Bytes of a message to the plugin server, 0 for 2 GiB.
+coprocess_options.grpc_authority | str |  | swap | used | Authority (:authority) sent to the plugin server instead of its host and port.
+coprocess_options.grpc_round_robin_load_balancing | bool |  | swap | used | Spread calls over all addresses of the plugin server's name.
+coprocess_options.python_path_prefix | str |  | swap | ignored | Directory with the modules that plugins of Tyk import; they are part of Preforge.
+coprocess_options.python_version | str |  | swap | used | Version of the Python that runs plugins of bundles, such as 3.11: python3.11 on the PATH. Empty is the one that runs the gateway.
 enable_bundle_downloader | bool |  | swap | used | Fetch plugin bundles that are not below middleware_path yet; without it such a bundle makes its API refuse every request.
 bundle_base_url | str |  | swap | used | Where plugin bundles are fetched from: an http or https address, file:///directory, or a path. Without it no bundle is loaded, and its API refuses every request.
 bundle_insecure_skip_verify | bool |  | swap | used | Do not verify the certificate of an https bundle_base_url.

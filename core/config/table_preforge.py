@@ -57,6 +57,7 @@ preforge.bundles.max_unpacked_bytes | int | 209715200 | swap | used | Unpacked s
 preforge.bundles.max_ratio | int | 200 | swap | used | How many times its packed size a plugin bundle, or a file in it, may unpack to; counts from 1 MiB unpacked.
 preforge.sessions.max_cached | int | 10000 | swap | used | Sessions that a worker keeps; the oldest goes first.
 preforge.sessions.max_stale | num | 300 | swap | used | Seconds that a session may be used since it was read while the store is away; then 503.
+preforge.limits.max_extract_bytes | int | 32768 | swap | used | Size of a form, or of a text that the expression of an ID extractor is applied to; in a larger one nothing is found, which is answered with 400.
 preforge.cache.max_body | int | 5242880 | swap | used | Size of an answer's body that is cached; a larger one is not.
 preforge.cache.max_copied | int | 67108864 | swap | used | Bytes of all answers that one worker is copying for the cache; an answer that would need more is not cached.
 preforge.cache.max_pattern_body | int | 16384 | swap | used | Size of a request body that cache_key_regex searches; requests with a larger one are not answered from the cache.
@@ -75,4 +76,7 @@ preforge.jsvm.max_response_bytes | int | 10485760 | swap | used | Size of the an
 preforge.jsvm.max_requests | int | 64 | swap | used | HTTP requests of scripts that one worker makes at one time; further ones wait.
 preforge.jsvm.blocked_networks | [cidr] |  | swap | used | Networks that scripts cannot send HTTP requests to, judged by the address that is connected to.
 preforge.jsvm.max_log_bytes | int | 65536 | swap | used | Bytes that one call of a script may log; more is left out.
+preforge.plugins.deadline | num | 5 | swap | used | Seconds that one call of a plugin may take, when neither the hook nor its API says otherwise (preforge.plugins.deadline of a definition); then it has failed.
+preforge.plugins.servers | {any} |  | swap | used | Plugin servers that definitions and global hooks choose by name: {name: {"driver": grpc, jsonrpc or python, ...settings of that driver}}.
+preforge.plugins.global_hooks | [any] |  | swap | used | Hooks added to all APIs, or to those with one of tags: [{hook: pre, post_key_auth, post or response, server (or driver), name, raw_body_only, deadline, tags, position: before or after the API's own}].
 """

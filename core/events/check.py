@@ -28,5 +28,5 @@ def check_events(config: Any, file: str, snapshot: Snapshot) -> list[Finding]:
         definition = decode(entry.raw, entry.file)[0]
         if definition is not None:
             events = definition.get("event_handlers", {}).get("events")
-            reader.read(events, entry.file, FIELD, fired=API_EVENTS, scripts={})
+            reader.read(events, entry.file, FIELD, fired=API_EVENTS, code={})
     return reader.findings

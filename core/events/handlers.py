@@ -9,19 +9,21 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from core.apidef.event_scripts import HANDLER
+from core.apidef.plugins import HANDLER as PLUGIN_HANDLER
 from core.events.event import KEY_EVENTS, TOKEN_EVENTS, TRIGGER
 from core.events.settings import EventSettings
 from core.events.templates import HookTemplates
 from core.events.webhook import METHODS, WebHook, request_headers
 from core.findings import Finding
+from core.plugins.events import PluginHandler
 from core.scripts.events import ScriptHandler
 
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _VALUE = re.compile(r"[\t\x20-\x7e\x80-\U0010ffff]*")
 _TARGET = re.compile(r"[^\x00-\x20\x7f]+")
 _OF_CONNECTION = frozenset(("connection", "content-length", "transfer-encoding", "te", "trailer", "upgrade"))
-_LATER = {"cp_dynamic_handler": "plugins as event handlers"}
-_KNOWN = ("eh_log_handler", "eh_web_hook_handler", HANDLER)
+_OF_APIS = {HANDLER: "run scripts", PLUGIN_HANDLER: "reach plugins"}
+_KNOWN = ("eh_log_handler", "eh_web_hook_handler", *_OF_APIS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +33,10 @@ class LogHandler:
     prefix: str
 
 
-Handler = LogHandler | WebHook | ScriptHandler
+CodeHandler = ScriptHandler | PluginHandler
+Handler = LogHandler | WebHook | CodeHandler
 Handlers = Mapping[str, Sequence[Handler]]     # by the name of the event
-Scripts = Mapping[tuple[str, int], ScriptHandler]   # by the name of the event and the position in its list
+CodeHandlers = Mapping[tuple[str, int], CodeHandler]    # by the name of the event and the position in its list
 
 
 class HandlerReader:
@@ -45,10 +48,10 @@ class HandlerReader:
         self._templates = HookTemplates(settings.template_path, self.findings)
 
     def read(
-        self, events: Any, file: str, path: str, *, fired: frozenset[str], scripts: Scripts | None = None
+        self, events: Any, file: str, path: str, *, fired: frozenset[str], code: CodeHandlers | None = None
     ) -> Handlers:
-        """events: event name -> list of {handler_name, handler_meta}; fired: names that are fired for this place; scripts:
-        those that can be called, whoever compiled them has reported the others; None where there can be none."""
+        """events: event name -> list of {handler_name, handler_meta}; fired: names that are fired for this place; code:
+        scripts and plugins that can be called, whoever compiled them has reported the others; None where there can be none."""
         found: dict[str, Sequence[Handler]] = {}
         for name, entries in self._map(events, file, path, "an object with the names of events").items():
             field = f"{path}[{name!r}]"
@@ -60,7 +63,7 @@ class HandlerReader:
                 continue
             handlers = [
                 self._handler(entry, file, f"{field}[{at}]")
-                if scripts is None or not _is_script(entry) else scripts.get((name, at))
+                if code is None or not _is_code(entry) else code.get((name, at))
                 for at, entry in enumerate(entries or ())
             ]  # fmt: skip
             used = tuple(handler for handler in handlers if handler is not None)
@@ -82,15 +85,11 @@ class HandlerReader:
             return LogHandler(prefix)
         if name == "eh_web_hook_handler":
             return self.web_hook(meta, file, f"{path}.handler_meta")
-        if name == HANDLER:
-            message = f"{HANDLER} is not supported here, as in Tyk (Handler not found)"
-            self._error(file, f"{path}.handler_name", f"{message}: only event_handlers of an API run scripts")
-            return None
-        later = _LATER.get(name) if isinstance(name, str) else None
-        if later is not None:
-            self._error(file, f"{path}.handler_name", f"{later} are not supported by this build")
+        if isinstance(name, str) and name in _OF_APIS:
+            message = f"{name} is not supported here, as in Tyk (Handler not found)"
+            self._error(file, f"{path}.handler_name", f"{message}: only event_handlers of an API {_OF_APIS[name]}")
         else:
-            expected = ", ".join((*_KNOWN, *_LATER))
+            expected = ", ".join(_KNOWN)
             self._error(file, f"{path}.handler_name", f"unknown handler {name!r}, expected one of {expected}")
         return None
 
@@ -182,8 +181,8 @@ def system_events(reader: HandlerReader, event_handlers: Any, old_form: Any, fil
     return reader.read(entries, file, "$.event_trigers_defunct", fired=TOKEN_EVENTS)
 
 
-def _is_script(entry: Any) -> bool:
-    return isinstance(entry, dict) and entry.get("handler_name") == HANDLER
+def _is_code(entry: Any) -> bool:
+    return isinstance(entry, dict) and entry.get("handler_name") in (HANDLER, PLUGIN_HANDLER)
 
 
 def _is_address(host: str) -> bool:
@@ -191,5 +190,6 @@ def _is_address(host: str) -> bool:
 
 
 __all__ = [
-    "KEY_EVENTS", "TRIGGER", "Handler", "HandlerReader", "Handlers", "LogHandler", "ScriptHandler", "Scripts", "system_events",
+    "KEY_EVENTS", "TRIGGER", "CodeHandlers", "Handler", "HandlerReader", "Handlers", "LogHandler", "PluginHandler",
+    "ScriptHandler", "system_events",
 ]  # fmt: skip

@@ -1,4 +1,5 @@
-"""Where events go in: finds the handlers, logs at once, leaves web hooks to the sender and scripts to their queue."""
+"""Where events go in: finds the handlers, logs at once, leaves web hooks to the sender, scripts to their queue and plugins to
+their drivers."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ from accel.limits import QuotaWindow
 from core.apidef.event_scripts import FIELD
 from core.events.cooldown import Cooldown
 from core.events.event import API_EVENTS, TRIGGER, Event
-from core.events.handlers import HandlerReader, Handlers, LogHandler, ScriptHandler, Scripts, system_events
+from core.events.handlers import CodeHandlers, HandlerReader, Handlers, LogHandler, PluginHandler, ScriptHandler, system_events
 from core.events.monitor import MonitorSettings, reached, read_monitor, trigger_meta
 from core.events.request import request_meta
 from core.events.sender import Sender
@@ -30,11 +31,11 @@ log = logging.getLogger("preforge.events")
 
 @dataclass(frozen=True, slots=True)
 class ApiEvents:
-    """event_handlers of one API: the file of the definition, its ``events``, and those of them that are scripts."""
+    """event_handlers of one API: the file of the definition, its ``events``, and those of them that are scripts or plugins."""
 
     file: str
     events: Any
-    scripts: Scripts = field(default_factory=dict)
+    code: CodeHandlers = field(default_factory=dict)
 
 
 class EventHub:
@@ -56,7 +57,7 @@ class EventHub:
         self._system = system_events(reader, config.event_handlers, config.event_trigers_defunct, FILE)
         self.monitor = read_monitor(config.monitor, reader, FILE)
         found = {
-            api_id: reader.read(api.events, api.file, FIELD, fired=API_EVENTS, scripts=api.scripts)
+            api_id: reader.read(api.events, api.file, FIELD, fired=API_EVENTS, code=api.code)
             for api_id, api in apis.items()
         }
         self._apis = {api_id: handlers for api_id, handlers in found.items() if handlers}
@@ -90,6 +91,8 @@ class EventHub:
                 self._log(handler, event)
             elif isinstance(handler, ScriptHandler):
                 self.scripts.put(handler, event)
+            elif isinstance(handler, PluginHandler):
+                handler.put(event)
             else:
                 self.sender.put(handler, event)
 

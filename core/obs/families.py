@@ -93,6 +93,12 @@ FAMILIES = (
         "Requests served by a cached session while the store was away.",
         "G_KEYS_STALE",
     ),
+    Family(
+        "preforge_keys_extracted_total",
+        "counter",
+        "Requests whose session an ID extractor found without their plugin.",
+        "G_KEYS_EXTRACTED",
+    ),
     Family("preforge_keys_evicted_total", "counter", "Sessions that left a full cache.", "G_KEYS_EVICTED"),
     Family("preforge_quota_asked_total", "counter", "Requests whose quota the store was asked for.", "G_QUOTA_ASKED"),
     Family(
@@ -172,4 +178,14 @@ FAMILIES = (
     Family("preforge_contexts_replaced_total", "counter", "V8 contexts that were given up.", "G_CONTEXTS_REPLACED"),
     Family("preforge_host_calls_total", "counter", "Calls of scripts to functions of the gateway.", "G_HOST_CALLS"),
     Family("preforge_script_requests_total", "counter", "HTTP requests of scripts.", "G_SCRIPT_REQUESTS"),
+    Family("preforge_plugin_calls_running", "gauge", "Calls of plugins that are under way.", "G_PLUGINS_RUNNING"),
+    Family("preforge_plugin_calls_waiting", "gauge", "Calls of plugins that wait for their turn.", "G_PLUGINS_WAITING"),
+    Family("preforge_plugin_calls_total", "counter", "Calls of plugins.", "G_PLUGIN_CALLS"),
+    Family("preforge_plugins_failed_total", "counter", "Calls that a plugin answered with an error.", "G_PLUGINS_FAILED"),
+    Family("preforge_plugins_away_total", "counter", "Calls that no plugin could be reached for.", "G_PLUGINS_AWAY"),
+    Family("preforge_plugin_timeouts_total", "counter", "Calls that no answer came to in time.", "G_PLUGIN_TIMEOUTS"),
+    Family("preforge_plugins_cancelled_total", "counter", "Calls whose client went away.", "G_PLUGINS_CANCELLED"),
+    Family("preforge_plugin_restarts_total", "counter", "Connections or processes of plugins that ended.", "G_PLUGIN_RESTARTS"),
+    Family("preforge_plugin_events_total", "counter", "Events sent to plugins.", "G_PLUGIN_EVENTS"),
+    Family("preforge_plugin_events_failed_total", "counter", "Events that a plugin did not take.", "G_PLUGIN_EVENTS_FAILED"),
 )

@@ -11,15 +11,24 @@ from collections.abc import Iterator
 from accel import shm
 
 # Outcome of a call -> the status under which it is counted; the classes of the counters stand for outcomes here.
-OUTCOMES = {"ok": 200, "error": 500, "long": 500, "timeout": 300, "busy": 400, "closed": 400, "disabled": 400, "memory": 100}
+OUTCOMES = {
+    "ok": 200, "error": 500, "long": 500, "too_large": 500, "timeout": 300, "busy": 400, "closed": 400, "disabled": 400,
+    "memory": 100, "away": 100,
+}  # fmt: skip
 LABELS = ("memory", "ok", "timeout", "refused", "error")     # of the classes 1xx to 5xx
+PLUGIN_LABELS = ("away", *LABELS[1:])
+DRIVERS = {"": "javascript", "g": "grpc", "r": "jsonrpc", "p": "python"}     # the letter of a driver in a row's name
 
 _MARK = "\0hook"
 _MOST_API, _MOST_NAME = 60, 36
 
 
-def row_name(api_id: str, kind: str, name: str) -> str:
-    """The name of a hook's row."""
+_LETTERS = {driver: letter for letter, driver in DRIVERS.items()}
+
+
+def row_name(api_id: str, kind: str, name: str, driver: str = "javascript") -> str:
+    """The name of a hook's row. driver: one of DRIVERS."""
+    kind += f":{_LETTERS[driver]}" if _LETTERS[driver] else ""
     api = shm.stored_name(api_id).decode("utf-8", "replace")[:_MOST_API]
     return "\0".join((_MARK, api.replace("\0", " "), kind, name.replace("\0", " ")[:_MOST_NAME]))
 
@@ -31,4 +40,7 @@ def is_hook(name: str) -> bool:
 
 def labels(name: str) -> Iterator[tuple[str, str]]:
     """The labels of a hook's row."""
-    return zip(("api_id", "hook", "name"), name.removeprefix(_MARK + "\0").split("\0", 2), strict=False)
+    api, _, rest = name.removeprefix(_MARK + "\0").partition("\0")
+    kind, _, hook = rest.partition("\0")
+    kind, _, letter = kind.partition(":")
+    return zip(("api_id", "hook", "name", "driver"), (api, kind, hook, DRIVERS.get(letter, "")), strict=True)

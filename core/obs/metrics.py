@@ -57,8 +57,7 @@ def render_chunks(shared: shm.SharedCounters, names: Mapping[str, str], version:
         served, "preforge_api_sent_bytes_total", "counter", "Bytes of answers.", _one(shm.A_BYTES_OUT)
     )
     called = _hook_rows(shared)
-    by_outcome = _by_outcome(hooks.LABELS, "ok")
-    yield from _per_api(called, "preforge_hook_calls_total", "counter", "Calls of hooks by outcome.", by_outcome)
+    yield from _per_api(called, "preforge_hook_calls_total", "counter", "Calls of hooks by outcome.", _of_hook)
     yield from _per_api(
         called, "preforge_hook_duration_seconds", "histogram", "Time from the call of a hook to its result.", _durations
     )
@@ -187,6 +186,11 @@ def _by_outcome(outcomes: Sequence[str], always: str) -> Callable[[str, str, tup
         )
 
     return lines
+
+
+def _of_hook(name: str, labels: str, words: tuple[int, ...]) -> str:
+    script = labels.endswith('driver="javascript"')
+    return _by_outcome(hooks.LABELS if script else hooks.PLUGIN_LABELS, "ok")(name, labels, words)
 
 
 def _durations(name: str, labels: str, words: tuple[int, ...]) -> str:

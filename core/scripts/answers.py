@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from accel.http1 import Exchange
 from accel.sniff import detect
-from core.access.rewrite import split_controls
+from core.access.rewrite import NOT_FOUND, go_round
 from core.scripts.addresses import Address, parse
 from core.scripts.context import Api
 from core.scripts.headers import Fields, response_fields
@@ -12,7 +12,6 @@ from jsvm_pool.decoding import ResultError
 from jsvm_pool.results import Overrides
 
 LEAST, MOST = 200, 599
-NOT_FOUND = "Couldn't detect target"
 SERVER = (b"Server", b"tyk")    # clients of Tyk know its forced responses by it
 _NO_BODY = frozenset((204, 304))
 _REDIRECTS = frozenset((301, 302))
@@ -62,24 +61,6 @@ def forced(x: Exchange, api: Api, status: int, fields: Fields, body: bytes, *, c
 
 def loop(x: Exchange, api: Api, address: Address, *, later: bool) -> None:
     """Go on in the API that a tyk:// address names (tyk-core 3.8), now or later when all steps have run."""
-    name, path = address.loop, address.path
-    same = name == "self"
-    found = (x.plan, api.start) if same else api.worker.loops.find(name)
-    if found is None:
-        api.refused("a script", f"it leads to tyk://{name}, and there is no such API")
+    if not go_round(x, api.worker.loops, api.start, address.loop, address.path, address.query, later=later):
+        api.refused("a script", f"it leads to tyk://{address.loop}, and there is no such API")
         x.fail(500, NOT_FOUND)
-        return
-    plan, start = found
-    controls, query = split_controls(address.query)
-    limit = controls.get("loop_limit", "")
-    x.loop(
-        plan,
-        path,
-        query,
-        len(start) if start and path.startswith(start) else 0,
-        method=controls.get("method", "").encode(),
-        limit=int(limit) if limit.isascii() and limit.isdigit() and len(limit) < 9 else 0,
-        limits=controls.get("check_limits") == "true",
-        same=same,
-        later=later,
-    )

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from accel.http1 import Exchange, KeyEntry
+from accel.http1 import Exchange
 from core.access.rewrite import Loops
+from core.access.tasks import Tasks
 from core.scripts.headers import Spell
 from core.scripts.metadata import MetaData
 from core.scripts.places import Places
@@ -54,21 +54,11 @@ class Worker:
         self.meta = meta
         self.texts = texts
         self.rates_in_headers = False       # rate_limit_response_headers: X-Ratelimit-* speak of rates
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self.tasks = Tasks()
 
     def spawn(self, work: Coroutine[Any, Any, None], done: Callable[[], None] | None = None) -> None:
         """Do something that takes a while; done is called afterwards, however it ends."""
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-
-        def ended(task: asyncio.Task[None]) -> None:
-            self._tasks.discard(task)
-            if not task.cancelled() and task.exception() is not None:
-                log.error("the session of a key could not be handled", exc_info=task.exception())
-            if done is not None:
-                done()
-
-        task.add_done_callback(ended)
+        self.tasks.spawn(work, done)
 
     def session(self, x: Exchange, real: bool) -> bytes:
         """The JSON of the session that a script is given: the one of the key, null where there is none, or an empty
@@ -97,20 +87,3 @@ class Api:
         if len(why) > LONGEST_REASON:
             why = why[:LONGEST_REASON] + " ..."
         log.error("API %s: %s: %s", self.api_id, what, why)
-
-
-class State:
-    """What hooks leave at an exchange for the steps behind them. identity: the key that an auth hook found."""
-
-    __slots__ = ("identity",)
-
-    def __init__(self) -> None:
-        self.identity: KeyEntry | None = None
-
-
-def state_of(x: Exchange) -> State:
-    """The state of an exchange, made when it is first asked for."""
-    if not isinstance(x.state, State):
-        x.state = State()
-    state: State = x.state
-    return state

@@ -6,8 +6,8 @@ from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
 from accel.http1 import Exchange
+from core.plugins.auth import CustomAuth
 from core.scripts.answers import override
-from core.scripts.auth import AuthKeys
 from core.scripts.context import BUSY, BUSY_KINDS, NOT_RUNNING, Api, Returned, Script, log
 from core.scripts.edits import edit
 from core.scripts.headers import request_names
@@ -28,14 +28,14 @@ class RequestHook(HookStep):
     """One hook of one API, for a WaitStep. The request goes on when its script has returned, or is refused: what a script
     cannot say means that the request must not pass."""
 
-    def __init__(self, api: Api, spec: HookSpec, script: Script | None, auth: AuthKeys | None = None) -> None:
+    def __init__(self, api: Api, spec: HookSpec, script: Script | None, auth: CustomAuth | None = None) -> None:
         """script: None where it cannot run; auth: for auth_check, where the keys go that the script finds."""
         self._session = spec.require_session and spec.kind in ("post", "post_key_auth")
         super().__init__(
             script,
             FieldNames(request_names(api.spell)),
             changed,
-            always=script is not None and not spec.problem and auth is None,
+            always=script is not None and not spec.problem,
             real_session=self._session,
             anywhere=api.places.same,
             plain=not self._session and auth is None,
@@ -48,14 +48,14 @@ class RequestHook(HookStep):
         self._chain = spec.kind not in ("pre", "auth_check")    # whose answers go through the response chain
 
     def allowed(self, x: Exchange) -> bool:
-        """Refuses requests of a hook that cannot run; those whose key is known need no auth hook."""
+        """Refuses requests of a hook that cannot run."""
         if not self._runs:
             self._refuse(x, self._api.problem or NOT_RUNNING, DISABLED)
             return False
         if self._spec.problem:
             self._refuse(x, self._spec.problem)
             return False
-        return self._auth is None or not self._auth.known(x)
+        return True
 
     def place(self, x: Exchange) -> bytes:
         return place_text(x, self._api.places.find(x))
@@ -127,3 +127,18 @@ class RequestHook(HookStep):
         log.exception("API %s: %s", self._api.api_id, self._what)
         x.fail(500, FAILED)
 
+
+class AuthHook(RequestHook):
+    """An auth_check, which is called for requests whose key is not known yet."""
+
+    def __init__(self, api: Api, spec: HookSpec, script: Script | None, auth: CustomAuth) -> None:
+        """See RequestHook."""
+        super().__init__(api, spec, script, auth)
+        self._custom = auth
+        self._usable = script is not None and not spec.problem
+
+    def __call__(self, x: Exchange) -> bool:
+        if not self._usable:
+            return self.allowed(x)
+        ask = super().__call__
+        return self._custom.begin(x, lambda: ask(x))

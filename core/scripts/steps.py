@@ -9,18 +9,17 @@ from accel.endpoints import EndpointMatcher
 from accel.headers import canonical
 from accel.http1 import PathStep, PyStep, Step, WaitStep
 from core.access.rewrite import Loops
+from core.access.state import keep_identity
 from core.apidef.specs import PlanSpec
+from core.plugins.auth import CustomAuth, make_auth
 from core.scripts.addresses import listen_end
-from core.scripts.auth import AuthKeys, keep_identity
 from core.scripts.context import Api, Script, Worker
-from core.scripts.hooks import RequestHook
+from core.scripts.hooks import AuthHook, RequestHook
 from core.scripts.metadata import MetaData
 from core.scripts.places import Places
 from core.scripts.responses import ResponseHook
 from core.scripts.session_text import SessionTexts
 from core.scripts.virtual import Virtual
-from core.sessions import lifetime
-from core.sessions.model import SessionData
 from jsvm_pool.program import Program
 from jsvm_pool.steps import run_virtual
 
@@ -62,15 +61,19 @@ class ScriptSteps:
         found = spec.scripts
         if found is None:
             return []
-        worker, services = self._worker, self._services
-        base = found.gives_identity
-        keys = AuthKeys(worker, services.keyspace, services.cache, spec.api_id, self._lifetime, base=base)
-        return self._hooks(spec, "auth_check", keys)
+        names = [hook.name for hook in found.hooks if hook.kind == "auth_check"]
+        if not names:
+            return []
+        what = "\0".join(("javascript", spec.api_id, *names))
+        auth = make_auth(self._services, self._worker.tasks, lambda: self._config, spec, what, rich=False)
+        return self._hooks(spec, "auth_check", auth)
 
     def identity(self, spec: PlanSpec) -> list[Step]:
         """Behind the steps that ask for tokens, if the API has both: the auth hook's key is the client's."""
-        found = spec.scripts
-        if found is None or not found.gives_identity or not any(hook.kind == "auth_check" for hook in found.hooks):
+        found, auth = spec.scripts, spec.custom_auth
+        if found is None or auth is None or not auth.gives_identity:
+            return []
+        if not any(hook.kind == "auth_check" for hook in found.hooks):
             return []
         return [PyStep(keep_identity)]
 
@@ -106,7 +109,7 @@ class ScriptSteps:
                 steps.append(WaitStep(ResponseHook(api, hook, script), whole_body=True))
         return steps
 
-    def _hooks(self, spec: PlanSpec, kind: str, keys: AuthKeys | None = None) -> list[Step]:
+    def _hooks(self, spec: PlanSpec, kind: str, auth: CustomAuth | None = None) -> list[Step]:
         found = spec.scripts
         if found is None:
             return []
@@ -115,7 +118,8 @@ class ScriptSteps:
         for hook in found.hooks:
             if hook.kind == kind:
                 script = self._script(spec, hook.entry, "request", f"{kind}:{hook.name}")
-                steps.append(WaitStep(RequestHook(api, hook, script, keys), whole_body=True))
+                made = RequestHook(api, hook, script) if auth is None else AuthHook(api, hook, script, auth)
+                steps.append(WaitStep(made, whole_body=True))
         return steps
 
     def _script(self, spec: PlanSpec, entry: int, mode: str, name: str) -> Script | None:
@@ -140,6 +144,3 @@ class ScriptSteps:
         )
         self._apis[id(spec)] = spec, api
         return api
-
-    def _lifetime(self, session: SessionData, now: int) -> int:
-        return lifetime.seconds(session, (), self._config, now)

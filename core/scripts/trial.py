@@ -10,11 +10,10 @@ from array import array
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, cast
 
-from accel.http1 import Exchange, Gateway, KeyCache, KeyEntry, Plan, PyStep, Step, WaitStep
+from accel.http1 import Exchange, Gateway, KeyEntry, Plan, PyStep, Step, WaitStep
 from accel.limits import clock_ms
 from accel.router import Route, Router
 from accel.shm import SharedCounters
-from core.access.loader import FRESH_MS
 from core.access.rewrite import Loops
 from core.apidef.scripts import VirtualSpec
 from core.apidef.specs import PlanSpec
@@ -142,7 +141,7 @@ class Trial:
         region = counters.region(0)
         self._scripts = ScriptService(admin_of(config, conf, self._store, texts), counters, region)
         keyspace = NotKept(self._store, config, Signer.from_config(config))
-        parts = TrialServices(keyspace, KeyCache(config.preforge.sessions.max_cached, FRESH_MS), self._scripts)
+        parts = TrialServices.made(keyspace, config, conf, self._scripts)
         self._loops = Destinations(Plan(b"", steps=[PyStep(self._looped)]))
         # The hooks use nothing of it but what TrialServices has.
         steps = ScriptSteps(cast("Services", parts), self._make, self._loops)

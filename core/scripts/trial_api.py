@@ -69,7 +69,7 @@ def compile_case(
     if definition is None:
         raise TrialError("\n".join(finding.message for finding in found))
     scripts = loading.script_set(API, script_paths(definition), None)
-    spec, noticed = loading.compile(definition, case.file, scripts)
+    spec, noticed = loading.compile(definition, case.file, scripts, None)
     findings += noticed
     if spec is None or spec.scripts is None:
         raise TrialError("\n".join(finding.message for finding in findings if finding.severity == "error"))

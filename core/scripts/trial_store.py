@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from accel.http1 import KeyCache
+from core.access.answers import Answers
+from core.access.custom_keys import Extraction
+from core.access.loader import FRESH_MS, SessionLoader
 from core.admin.context import AdminContext, LoadedApis
 from core.apidef.options import from_config
 from core.apidef.read import read_directory
@@ -17,6 +20,7 @@ from core.sessions.keyspace import Found, KeySpace
 from core.sessions.model import SessionData
 from core.sessions.notifications import CHANNEL, Notification, Signer
 from core.sessions.policies import Policies
+from core.sessions.policy_files import read_policies
 from core.store.base import Store
 from core.store.client import open_store
 from core.store.connection import Argument, Callback
@@ -72,7 +76,19 @@ class TrialServices:
 
     keyspace: KeySpace
     cache: KeyCache
+    answers: Answers
+    sessions: SessionLoader
+    extraction: Extraction
     scripts: ScriptService
+
+    @classmethod
+    def made(cls, keyspace: KeySpace, config: Any, conf: str, scripts: ScriptService) -> TrialServices:
+        """conf: path of tyk.conf, whose policies count, "" for none."""
+        cache = KeyCache(config.preforge.sessions.max_cached, FRESH_MS)
+        answers = Answers(lambda name, x, message, more: None)
+        sessions = SessionLoader(keyspace, cache, answers)
+        sessions.configure(config, read_policies(config, Policies()).policies if conf else Policies())
+        return cls(keyspace, cache, answers, sessions, Extraction(), scripts)
 
 
 def store_of(config: Any, conf: str) -> Store:

@@ -16,10 +16,10 @@ from core.access.rewrite import Loops
 from core.apidef.endpoints import EndpointSpec
 from core.apidef.scripts import HookSpec, VirtualSpec
 from core.apidef.specs import PlanSpec, RouteSpec, TransportSpec
+from core.plugins.auth import CustomAuth
 from core.scripts.addresses import listen_end
-from core.scripts.auth import AuthKeys
 from core.scripts.context import Api, Returned, Worker
-from core.scripts.hooks import RequestHook
+from core.scripts.hooks import AuthHook, RequestHook
 from core.scripts.metadata import MetaData
 from core.scripts.places import Places
 from core.scripts.responses import ResponseHook
@@ -156,9 +156,11 @@ class HookSite:
     def bound(self, hook: str) -> Any:
         return None if self.pool is None else Bound(self.pool, hook)
 
-    def hook(self, kind: str, *, session: bool = False, problem: str = "", keys: AuthKeys | None = None) -> Step:
+    def hook(self, kind: str, *, session: bool = False, problem: str = "", keys: CustomAuth | None = None) -> Step:
         spec = HookSpec(kind, "mw", 0, session, problem)
-        return WaitStep(RequestHook(self.api, spec, self.bound(kind), keys), whole_body=True)
+        script = self.bound(kind)
+        made = RequestHook(self.api, spec, script) if keys is None else AuthHook(self.api, spec, script, keys)
+        return WaitStep(made, whole_body=True)
 
     def response(self, problem: str = "") -> Step:
         """A response hook."""

@@ -12,16 +12,22 @@ import pytest
 
 from accel.http1 import Exchange, Grant, KeyCache, KeyChecks, KeyEntry, PyStep, Step
 from accel.limits import LimitTable, QuotaWindow, clock_ms
+from core.access.answers import Answers
+from core.access.custom_keys import Extraction
 from core.access.grants import GrantCompiler
+from core.access.loader import SessionLoader
+from core.access.state import keep_identity
+from core.apidef.extractors import CustomAuthSpec
 from core.apidef.options import CompileOptions
-from core.scripts.auth import AuthKeys, keep_identity
+from core.apidef.specs import AuthSpec
+from core.plugins.auth import CustomAuth, make_auth
 from core.scripts.metadata import wanted
 from core.sessions.keyspace import KeySpace
 from core.sessions.model import from_value
 from core.sessions.notifications import Signer
 from core.store.client import open_store
 from core.store.settings import Address, StoreSettings
-from tests.scripts.hook_support import HookSite, Json, Script, overriding, unchanged
+from tests.scripts.hook_support import HookSite, Json, Script, overriding, spec, unchanged
 from tests.support.datapath import DataPath, does
 from tests.support.gateway import wait_for
 from tests.support.keys import session
@@ -30,6 +36,7 @@ from tests.support.valkey import Valkey, valkey
 from tests.support.wire import Response
 
 FAILED = {"error": "Internal Server Error"}
+OPTIONS = SimpleNamespace(force_global_session_lifetime=False, session_lifetime_respects_key_expiration=False)
 
 
 class Sessions(HookSite):
@@ -41,10 +48,14 @@ class Sessions(HookSite):
         self.keyspace = keyspace
         self.cache = KeyCache(100, 10_000)
         self.table = LimitTable.create(64)
+        self.answers = Answers(lambda name, x, message, more: None)
+        self.extraction = Extraction()
+        self.sessions = SessionLoader(keyspace, self.cache, self.answers)
         self.denied: list[str] = []
 
-    def keys(self, *, base: bool = True) -> AuthKeys:
-        return AuthKeys(self.worker, self.keyspace, self.cache, "api", lambda session, now: 77, base=base)
+    def keys(self, *, base: bool = True) -> CustomAuth:
+        api = spec(custom_auth=CustomAuthSpec(None, 77, False, base, AuthSpec("Authorization", "", "")))
+        return make_auth(self, self.worker.tasks, lambda: OPTIONS, api, "javascript", rich=False)
 
     def checks(self) -> Step:
         """What follows authentication."""
@@ -289,7 +300,7 @@ def test_a_store_that_fails_does_not_hold_up_the_request(site: Sessions, caplog:
 # -- auth -------------------------------------------------------------------------------------------------------
 
 
-def serve_auth(site: Sessions, script: Script, *behind: Step, base: bool = True) -> AuthKeys:
+def serve_auth(site: Sessions, script: Script, *behind: Step, base: bool = True) -> CustomAuth:
     keys = site.keys(base=base)
     site.pool.script = script
     site.path.plan(site.hook("auth_check", keys=keys), *behind, grant_key=b"api")

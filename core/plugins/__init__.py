@@ -1,0 +1,1 @@
+"""Rich plugins in the data path: hooks that plugin servers answer (tyk-plugins 3)."""

@@ -1,0 +1,155 @@
+"""coprocess_options and preforge.plugins: what is read, and what is said of what cannot be."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.config.load import ConfigError, load
+from core.config.plugins import DEFAULTS, PluginOptions, plugin_options
+from core.findings import Finding
+
+
+def read(folder: Path, coprocess: dict[str, Any], **plugins: Any) -> tuple[PluginOptions, list[Finding]]:
+    path = folder / "tyk.conf"
+    conf = {"listen_port": 8080, "app_path": "apps", "coprocess_options": coprocess, "preforge": {"plugins": plugins}}
+    path.write_text(json.dumps(conf))
+    loaded = load(str(path), {})
+    return plugin_options(loaded.config), [one for one in loaded.findings if one.severity != "info"]
+
+
+def refused(folder: Path, **plugins: Any) -> Finding:
+    """The only finding about settings that are not taken."""
+    with pytest.raises(ConfigError) as caught:
+        read(folder, {"enable_coprocess": True}, **plugins)
+    (finding,) = caught.value.findings
+    assert finding.severity == "error"
+    assert finding.file == str(folder / "tyk.conf")
+    return finding
+
+
+def test_nothing_is_on_without_being_asked_for(tmp_path: Path) -> None:
+    options, findings = read(tmp_path, {})
+    assert (options, findings) == (PluginOptions(), [])
+
+
+def test_coprocess_options_describe_the_server_of_hooks_that_name_none(tmp_path: Path) -> None:
+    given = {
+        "enable_coprocess": True, "coprocess_grpc_server": "tcp://h:5", "grpc_recv_max_size": 7, "grpc_send_max_size": 9,
+        "grpc_authority": "a.test", "grpc_round_robin_load_balancing": True,
+    }  # fmt: skip
+    options, findings = read(tmp_path, given)
+    settings = options.servers[DEFAULTS["grpc"]].settings
+    assert findings == []
+    assert (settings.target, settings.recv_max_size, settings.send_max_size) == ("tcp://h:5", 7, 9)
+    assert (settings.authority, settings.round_robin) == ("a.test", True)
+    assert options.default("grpc") == DEFAULTS["grpc"]
+
+
+def test_a_target_that_cannot_be_does_not_stop_the_gateway(tmp_path: Path) -> None:
+    options, (finding,) = read(tmp_path, {"enable_coprocess": True, "coprocess_grpc_server": "ftp://h"})
+    assert (finding.severity, finding.path) == ("warning", "$.coprocess_options.coprocess_grpc_server")
+    assert DEFAULTS["grpc"] in options.unusable
+
+
+def test_servers_have_the_settings_of_their_driver(tmp_path: Path) -> None:
+    servers = {
+        "g": {"driver": "grpc", "target": "unix:///s", "connections": 2, "keepalive_time": 5},
+        "j": {"driver": "jsonrpc", "command": ["a", "b c"], "env": {"K": "v"}, "framing": "length"},
+        "t": {"driver": "jsonrpc", "command": "a 'b c'"},
+        "p": {"driver": "python", "processes": 2, "python_path": ["/a", "/b"]},
+        "d": {"driver": "python", "bundle": "/plugins/mine"},
+    }
+    options, findings = read(tmp_path, {"enable_coprocess": True}, servers=servers, deadline=2)
+    assert findings == []
+    found = {name: server.settings for name, server in options.servers.items()}
+    assert (found["g"].connections, found["g"].keepalive_time) == (2, 5.0)
+    assert (found["j"].env, found["j"].framing) == ({"K": "v"}, "length")
+    assert (found["p"].processes, found["p"].python_path, found["p"].interpreter) == (2, ("/a", "/b"), sys.executable)
+    assert [options.servers[name].bundled for name in "gpd"] == [False, True, False]
+    assert found["d"].bundle == "/plugins/mine"
+    assert options.deadline == 2.0
+    assert options.default("jsonrpc") is None
+
+
+def test_the_only_server_of_a_driver_is_its_default(tmp_path: Path) -> None:
+    servers = {"j": {"driver": "jsonrpc", "command": "x"}, "g": {"driver": "grpc", "target": "h:1"}}
+    options, _ = read(tmp_path, {"enable_coprocess": True}, servers=servers)
+    assert (options.default("jsonrpc"), options.default("grpc")) == ("j", "g")
+    assert options.default("python") == DEFAULTS["python"]
+
+
+@pytest.mark.parametrize(
+    ("server", "place", "said"),
+    [
+        (3, "", "expected an object with driver"),
+        ({"target": "h:1"}, ".driver", "expected one of grpc, jsonrpc, python, got None"),
+        ({"driver": "lua"}, ".driver", "got 'lua'"),
+        ({"driver": "grpc"}, ".target", "needs it"),
+        ({"driver": "grpc", "target": "h:1", "conections": 2}, ".conections", "no such setting"),
+        ({"driver": "grpc", "target": "h:1", "connections": "2"}, ".connections", "expected an integer, got '2'"),
+        ({"driver": "grpc", "target": "h:1", "connections": True}, ".connections", "expected an integer"),
+        ({"driver": "grpc", "target": "h:1", "connections": 0}, ".connections", "expected 1 to"),
+        ({"driver": "grpc", "target": "h:1", "tls": 1}, ".tls", "expected true or false"),
+        ({"driver": "grpc", "target": "h:1", "tls_min_version": "1.1"}, ".tls_min_version", "'1.2' or '1.3'"),
+        ({"driver": "grpc", "target": "h:1", "keepalive_time": "1"}, ".keepalive_time", "expected a number"),
+        ({"driver": "grpc", "target": "h:1", "name": "n"}, ".name", "no such setting"),
+        ({"driver": "jsonrpc", "command": [1]}, ".command", "expected a text or a list of texts"),
+        ({"driver": "jsonrpc", "command": "x", "env": {"A": 1}}, ".env", "expected an object of texts"),
+        ({"driver": "jsonrpc", "command": "x", "children": 0}, ".children", "1 or more"),
+        ({"driver": "python", "processes": 65}, ".processes", "not between"),
+    ],
+)
+def test_what_is_wrong_with_a_server_is_said_of_its_field(tmp_path: Path, server: Any, place: str, said: str) -> None:
+    finding = refused(tmp_path, servers={"it": server})
+    assert finding.path == f"$.preforge.plugins.servers['it']{place}"
+    assert said in finding.message
+
+
+@pytest.mark.parametrize("name", ["", "a b", "-a", "(grpc)", "x" * 61])
+def test_names_of_servers_are_plain(tmp_path: Path, name: str) -> None:
+    assert "a name has letters" in refused(tmp_path, servers={name: {"driver": "grpc", "target": "h:1"}}).message
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "said"),
+    [
+        ({"hook": "auth_check"}, ".hook", "expected one of pre, post_key_auth, post, response"),
+        ({"name": ""}, ".name", "expected the name"),
+        ({"server": "nobody"}, ".server", "no such server"),
+        ({"driver": "jsonrpc"}, ".driver", "has the driver grpc"),
+        ({"server": None, "driver": "jsonrpc"}, ".server", "expected the name of a server"),
+        ({"server": None, "driver": "otto"}, ".driver", "JavaScript is not supported"),
+        ({"server": None}, ".driver", "expected one of grpc"),
+        ({"server": "bundled"}, ".server", "bundle of its own"),
+        ({"raw_body_only": 1}, ".raw_body_only", "true or false"),
+        ({"deadline": 0}, ".deadline", "more than 0"),
+        ({"tags": "some"}, ".tags", "a list of tags"),
+        ({"position": "middle"}, ".position", "before or after"),
+        ({"path": "x.js"}, ".path", "unknown key"),
+    ],
+)
+def test_what_is_wrong_with_a_global_hook_is_said_of_its_field(
+    tmp_path: Path, change: dict[str, Any], field: str, said: str
+) -> None:
+    servers = {"it": {"driver": "grpc", "target": "h:1"}, "bundled": {"driver": "python"}}
+    hook = {"hook": "pre", "server": "it", "name": "h", **change}
+    hook = {key: value for key, value in hook.items() if value is not None}
+    finding = refused(tmp_path, servers=servers, global_hooks=[hook])
+    assert finding.path == f"$.preforge.plugins.global_hooks[0]{field}"
+    assert said in finding.message
+
+
+@pytest.mark.parametrize("deadline", [0, 3601])
+def test_the_deadline_is_bounded(tmp_path: Path, deadline: float) -> None:
+    assert refused(tmp_path, deadline=deadline).path == "$.preforge.plugins.deadline"
+
+
+def test_a_python_that_is_not_there_is_said(tmp_path: Path) -> None:
+    options, (finding,) = read(tmp_path, {"enable_coprocess": True, "python_version": "2.99"})
+    assert finding.path == "$.coprocess_options.python_version"
+    assert options.unusable == {DEFAULTS["python"]: "there is no python2.99 on the PATH"}
