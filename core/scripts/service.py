@@ -150,7 +150,8 @@ class ScriptService:
         row = self._rows.row_for(row_name(spec.api_id, kind, function))
         config = "null" if spec.scripts is None else spec.scripts.config.decode()
         constants = constants_text(config, spec.api_id, spec.name, kind)
-        return Hook(pool, program, entry, mode, owner_of(spec), self._timeout, name, Counter(self._region, row, OUTCOMES), constants)
+        counter = Counter(self._region, row, OUTCOMES)
+        return Hook(pool, program, entry, mode, owner_of(spec), self._timeout, name, counter, constants)
 
     @property
     def timeout(self) -> float:
