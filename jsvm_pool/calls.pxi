@@ -9,6 +9,11 @@ cdef class CallResult:
         return f"CallResult({self.kind!r}, {self.text!r}, {self.error!r}, {self.edits})"
 
 
+cdef class Receiver:
+    cdef int received(self, str kind, bytes text, str error, bint edits) except -1:
+        raise NotImplementedError
+
+
 cdef class Counter:
     """Counts the calls of a hook in a row of the shared counters."""
 
@@ -58,13 +63,6 @@ cdef class Loaded:
         self.program = program
         self.number = number
         self.text = program_text(number, program)
-
-
-cdef class Call:
-    def __init__(self, Hook hook not None, bytes payload not None, object done not None):
-        self.hook = hook
-        self.payload = payload
-        self.done = done
 
 
 cdef class Batch:

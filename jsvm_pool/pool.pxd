@@ -34,6 +34,10 @@ cdef class Loaded:
     cdef readonly object report         # Report, None until it has been loaded once
     cdef int attempts                   # to load it that the engine ended
 
+cdef class Receiver:
+    """What may stand for the `done` of a call: told how it ended without a CallResult."""
+    cdef int received(self, str kind, bytes text, str error, bint edits) except -1
+
 cdef class Counter:
     cdef Region region
     cdef int row
@@ -88,7 +92,7 @@ cdef class Lane:
     cdef list batches                   # the one that runs, and the next
     cdef dict operations                # sequence -> Batch or (what, details)
     cdef set programs                   # numbers of those that it has been given
-    cdef dict runners                   # Hook.key -> number in the context
+    cdef dict runners                   # Hook.key -> what a call of it begins with in a batch: its number in the context
     cdef dict wanted                    # Hook.key -> calls that wait for that number
     cdef unsigned int issued            # tickets
     cdef bint alone                     # one call has it for itself
@@ -136,6 +140,7 @@ cdef class Queues(HostCalls):
     cdef dict slow                      # api -> deque of Call
     cdef dict dedicated                 # Loaded -> deque of Call, of programs that keep their state
     cdef bint flushing                  # _flush will be called
+    cdef Call submit(self, Hook hook, bytes payload, object done)
     cdef int _fill(self, Lane lane, object queue, bint alone) except -1
     cdef int _send(self, Lane lane, list calls) except -1
     cdef Lane _free_lane(self)

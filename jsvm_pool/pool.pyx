@@ -151,7 +151,7 @@ cdef class Pool(Queues):
         elif name == "runner":
             calls = lane.wanted.pop(hook.key, ())
             if kind == RESULT and value:
-                lane.runners[hook.key] = int(value)
+                lane.runners[hook.key] = b",[%b," % value
                 if calls and len(lane.batches) < BATCHES:
                     self._send(lane, calls[:DEPTH])
                     calls = calls[DEPTH:]

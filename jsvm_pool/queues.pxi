@@ -1,9 +1,10 @@
 cdef class Queues(HostCalls):
     """Calls that wait for a context, and how they get into one."""
 
-    def submit(self, Hook hook not None, bytes payload not None, object done not None):
-        cdef Call call = Call(hook, payload, done)
+    cdef Call submit(self, Hook hook, bytes payload, object done):
+        cdef Call call = Call.__new__(Call)
         report = hook.loaded.report
+        call.hook, call.payload, call.done = hook, payload, done
         self.calls += 1
         call.queued_at = self.loop.time()
         if self.closed:
@@ -183,7 +184,7 @@ cdef class Queues(HostCalls):
             if call.hook.slow and lane.program is None:
                 lane.alone = True
             lane.calls.append(call)
-            parts.append(b",[%d," % <int>lane.runners[call.hook.key])
+            parts.append(lane.runners[call.hook.key])
             parts.append(call.payload)
             parts.append(b"]")
         parts.append(b"]")
@@ -219,5 +220,8 @@ cdef class Queues(HostCalls):
             self.counts[COUNTED.get(kind, "busy")] += 1
         if hook.counter is not None:
             hook.counter.add(kind, took)
-        call.done(CallResult(kind, <bytes>text, error, edits))
+        if isinstance(call.done, Receiver):
+            (<Receiver>call.done).received(kind, <bytes>text, error, edits)
+        else:
+            call.done(CallResult(kind, <bytes>text, error, edits))
         return 0

@@ -11,6 +11,7 @@ used again for the next request of its connection, so its serial number tells wh
 from libc.stdint cimport uint64_t
 
 from accel.http1 cimport Exchange
+from jsvm_pool.pool cimport Hook, Receiver
 
 
 cdef class FieldNames:
@@ -20,14 +21,17 @@ cdef class FieldNames:
     cdef bytes find(self, str name)
 
 cdef class ScriptStep:
-    cdef object call                    # of the script
+    cdef Hook hook                      # the script, if it is one of the pool
+    cdef object call                    # else its `call`
     cdef bint always                    # it is called for each request
     cdef FieldNames names
     cdef bint real_session              # scripts see the one of the key
     cdef bint anywhere                  # scripts are told the same place for all paths
     cdef dict tails                     # version -> last part of the payload, if `anywhere`
     cdef bint begin(self, Exchange x, bytes params, bint hostless) except -1
-    cdef int returned(self, Waiting waiting, object result) except -1
+    cdef int take(self, object script) except -1
+    cdef bint apply(self, Exchange x, str kind, bytes text, bint edits) except -1
+    cdef int returned(self, Waiting waiting, str kind, bytes text, str error, bint edits) except -1
 
 cdef class HookStep(ScriptStep):
     cdef object change_query            # (query, deleted, added, extended) -> query
@@ -39,7 +43,7 @@ cdef class VirtualStep(ScriptStep):
     cdef object worker                  # has rates_in_headers
     cdef bint answer(self, Exchange x, bytes text) except -1
 
-cdef class Waiting:
+cdef class Waiting(Receiver):
     cdef ScriptStep step
     cdef Exchange x
     cdef uint64_t serial

@@ -10,7 +10,7 @@ from cpython.unicode cimport PyUnicode_AsUTF8AndSize
 from accel.headers cimport HeaderBlock
 from accel.http1 cimport Exchange
 from jsvm_pool.envelope cimport script_payload
-from jsvm_pool.pool cimport CallResult
+from jsvm_pool.pool cimport CallResult, Hook, Receiver
 
 cdef enum:
     MOST_NAMES = 1024       # of header fields that are remembered
@@ -107,6 +107,13 @@ cdef class ScriptStep:
         """Refuse a request whose result could not be applied, inside an except clause."""
         raise NotImplementedError
 
+    cdef int take(self, object script) except -1:
+        if type(script) is Hook:
+            self.hook = <Hook>script
+        elif script is not None:
+            self.call = script.call
+        return 0
+
     cdef bint begin(self, Exchange x, bytes params, bint hostless) except -1:
         """Call the script."""
         cdef bytes session = <bytes>self.session(x) if self.real_session else b"0"
@@ -118,11 +125,30 @@ cdef class ScriptStep:
                 self.tails[x.version] = tail
         waiting = Waiting.__new__(Waiting)
         waiting.step, waiting.x, waiting.serial = self, x, x.serial
-        self.call(script_payload(x, params, session, tail, x.body if x.body is not None else b"", None, hostless), waiting)
+        payload = script_payload(x, params, session, tail, x.body if x.body is not None else b"", None, hostless)
+        if self.hook is not None:
+            self.hook.pool.submit(self.hook, payload, waiting)
+        else:
+            self.call(payload, waiting)
         return True
 
-    cdef int returned(self, Waiting waiting, object result) except -1:
+    cdef bint apply(self, Exchange x, str kind, bytes text, bint edits) except -1:
+        """Apply a result as most are. False, with nothing done, for others."""
         raise NotImplementedError
+
+    cdef int returned(self, Waiting waiting, str kind, bytes text, str error, bint edits) except -1:
+        """The script has ended, and the request still waits for it."""
+        cdef bint done
+        try:
+            done = self.apply(waiting.x, kind, text, edits)
+        except Exception:
+            self.broken(waiting.x, waiting.serial)
+            return 0
+        if done:
+            waiting.x.resume(waiting.serial)
+        else:
+            self.ended(waiting.x, waiting.serial, CallResult(kind, text, error, edits))
+        return 0
 
 
 cdef class HookStep(ScriptStep):
@@ -133,7 +159,7 @@ cdef class HookStep(ScriptStep):
         """script: has `call`, None where it cannot run; change_query: see core.scripts.query.changed; always: it is called for
         each request; real_session: it sees the session of the key; anywhere: it is told the same place for all paths of a
         version; plain: nothing that it returns has to be stored."""
-        self.call = None if script is None else script.call
+        self.take(script)
         self.names = names
         self.change_query = change_query
         self.always = always
@@ -147,22 +173,8 @@ cdef class HookStep(ScriptStep):
             return False
         return self.begin(x, <bytes>self.params(x) if has_query(x) else b"0", False)
 
-    cdef int returned(self, Waiting waiting, object result) except -1:
-        cdef Exchange x = waiting.x
-        cdef CallResult found
-        if self.plain and type(result) is CallResult:
-            found = <CallResult>result
-            if found.edits:
-                try:
-                    done = self.edit(x, found.text)
-                except Exception:
-                    self.broken(x, waiting.serial)
-                    return 0
-                if done:
-                    x.resume(waiting.serial)
-                    return 0
-        self.ended(x, waiting.serial, result)
-        return 0
+    cdef bint apply(self, Exchange x, str kind, bytes text, bint edits) except -1:
+        return self.plain and edits and self.edit(x, text)
 
     cdef bint edit(self, Exchange x, bytes text) except -1:
         """Apply a result that only edits headers and parameters (runtime/run.js: edits). False, with nothing changed, if it is
@@ -223,7 +235,7 @@ cdef class VirtualStep(ScriptStep):
     def __init__(self, object script not None, FieldNames names not None, object worker not None, *, bint always,
                  bint real_session, bint anywhere):
         """worker: has rates_in_headers; for all else see HookStep."""
-        self.call = script.call
+        self.take(script)
         self.names = names
         self.worker = worker
         self.always = always
@@ -237,22 +249,8 @@ cdef class VirtualStep(ScriptStep):
             return False
         return self.begin(x, <bytes>self.params(x) if has_query(x) or x.body else b"0", True)
 
-    cdef int returned(self, Waiting waiting, object result) except -1:
-        cdef Exchange x = waiting.x
-        cdef CallResult found
-        if not self.real_session and type(result) is CallResult:
-            found = <CallResult>result
-            if found.text is not None and found.kind == "ok":
-                try:
-                    done = self.answer(x, found.text)
-                except Exception:
-                    self.broken(x, waiting.serial)
-                    return 0
-                if done:
-                    x.resume(waiting.serial)
-                    return 0
-        self.ended(x, waiting.serial, result)
-        return 0
+    cdef bint apply(self, Exchange x, str kind, bytes text, bint edits) except -1:
+        return not self.real_session and text is not None and kind == "ok" and self.answer(x, text)
 
     cdef bint answer(self, Exchange x, bytes text) except -1:
         """Answer as most scripts do: status, body and a few fields, each a text. False, with nothing done, for others."""
@@ -308,7 +306,13 @@ def run_virtual(Exchange x not None, VirtualStep endpoint not None):
     return endpoint.run(x)
 
 
-cdef class Waiting:
-    def __call__(self, object result):
+cdef class Waiting(Receiver):
+    cdef int received(self, str kind, bytes text, str error, bint edits) except -1:
         if self.x.waits(self.serial):
-            self.step.returned(self, result)
+            self.step.returned(self, kind, text, error, edits)
+        return 0
+
+    def __call__(self, object result not None):
+        """The same for scripts that are not of the pool."""
+        if self.x.waits(self.serial):
+            self.step.ended(self.x, self.serial, result)

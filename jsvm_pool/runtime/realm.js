@@ -14,7 +14,7 @@ const regexpExec = RegExp.prototype.exec, setHas = WeakSet.prototype.has;
 const bytesFromBase64 = Uint8Array.fromBase64, bytesToBase64 = Uint8Array.prototype.toBase64;
 const Bytes = Uint8Array, Units = Uint16Array, Words = Int32Array, subarray = Uint8Array.prototype.subarray;
 const unitsSubarray = Uint16Array.prototype.subarray;
-const store = Atomics.store, load = Atomics.load;
+const store = Atomics.store;
 const indirectEval = eval;
 const EMPTY = /^/;
 

@@ -487,9 +487,9 @@ function batch() {
   let at = half * HALF_BYTES;
   for (let i = 2; i < calls.length; i++) {
     const n = first + i - 2 | 0, runner = runners[calls[i][0]];
-    if ((load(words, W_SKIP) - n | 0) >= 0 || current !== 0 || runner === undefined) return undefined;
+    if ((words[W_SKIP] - n | 0) >= 0 || current !== 0 || runner === undefined) return undefined;
     ticket = n;
-    store(words, W_STARTED, n);
+    words[W_STARTED] = n;
     const out = run(runner, calls[i][1]);
     if (out === PENDING || out === TAINTED) return out;
     at = record(out, at, end);
