@@ -145,6 +145,9 @@ cpdef enum:
     G_PLUGIN_RESTARTS = 107         # connections or children that were lost
     G_PLUGIN_EVENTS = 108
     G_PLUGIN_EVENTS_FAILED = 109
+    # ID extractors
+    B_EXTRACTED_TEXT = 110          # texts that were too large to look for a value in
+    G_KEYS_EXTRACTED = 111          # requests whose session was found without their plugin
     # counters of the response cache
     G_CACHE_HITS = 120
     G_CACHE_MISSES = 121

@@ -17,6 +17,7 @@ from accel.limits import LimitTable
 from accel.shm import SharedCounters
 from core.access.answers import Answers
 from core.access.breaker import RESET, TRIPPED
+from core.access.custom_keys import Extraction
 from core.access.loader import FRESH_MS, SessionLoader
 from core.access.nodes import Nodes
 from core.access.quota import QuotaKeeper
@@ -59,6 +60,7 @@ class Services:
         self.answers = Answers(self.fire)
         self.cache = KeyCache(config.preforge.sessions.max_cached, FRESH_MS)
         self.sessions = SessionLoader(self.keyspace, self.cache, self.answers)
+        self.extraction = Extraction()
         self.quota = QuotaKeeper(
             self.store,
             limits,
@@ -145,6 +147,8 @@ class Services:
             shm.G_KEYS_LOADED: self.sessions.loads,
             shm.G_KEYS_UNKNOWN: self.sessions.unknown,
             shm.G_KEYS_STALE: self.sessions.stale,
+            shm.G_KEYS_EXTRACTED: self.extraction.found,
+            shm.B_EXTRACTED_TEXT: self.extraction.too_large,
             shm.G_KEYS_EVICTED: self.cache.evicted,
             shm.G_QUOTA_ASKED: self.quota.asked,
             shm.G_QUOTA_REPORTED: self.quota.reported,

@@ -28,6 +28,19 @@ log = logging.getLogger("preforge.access")
 
 MOST_SECONDS = 100 * 366 * 86400    # that the store keeps anything; it refuses very large numbers
 
+Credential = Callable[[Exchange], bytes]
+"""Says what a client showed as its key."""
+
+
+@dataclass(slots=True)
+class Extraction:
+    """What the ID extractors of a worker did. found: requests whose session was found without their plugin; too_large: texts
+    in which nothing was looked for."""
+
+    found: int = 0
+    too_large: int = 0
+
+
 class KeyServices(Protocol):
     """What custom authentication needs of a worker: core.services.Services."""
 
@@ -39,18 +52,19 @@ class KeyServices(Protocol):
     def sessions(self) -> SessionLoader: ...
     @property
     def answers(self) -> Answers: ...
+    @property
+    def extraction(self) -> Extraction: ...
 
 
 @dataclass(slots=True)
 class Made:
     """What KeyEntry.raw is for a key that custom authentication made. value: the session as it was returned; stored: as the
-    store has it, without what its policies say; meta: its meta data, which hooks behind may have replaced since; owner: whose
-    key it is; work: what brings it into the store, None once it is there."""
+    store has it, without what its policies say; meta: its meta data, which hooks behind may have replaced since; work: what
+    brings it into the store, None once it is there."""
 
     value: dict[str, Any]
     stored: SessionData
     meta: dict[str, Any]
-    owner: CustomKeys
     work: asyncio.Task[KeyEntry] | None = None
 
 
@@ -76,7 +90,7 @@ class CustomKeys:
         self._tasks = tasks
         self._config = config
         self.org, api_id = api
-        self._prefix = b"\x01custom\0" + api_id.encode() + b"\0"
+        self._prefix = b"\0".join((b"\x01custom", self.org.encode(), api_id.encode(), b""))
         self._spec = spec
         self._carries = carries
 
@@ -101,7 +115,7 @@ class CustomKeys:
         state = state_of(x)
         state.identity, state.owner = entry, self
 
-    def take(self, x: Exchange, value: dict[str, Any], token: str, credential: bytes) -> Coroutine[Any, Any, None] | None:
+    def take(self, x: Exchange, value: dict[str, Any], token: str, credential: Credential) -> Coroutine[Any, Any, None] | None:
         """Let a session be the request's, or refuse it; returns what has to be done for that before the request goes on.
 
         token: the key that the session stands for, and under which it is kept, "" for none; credential: what the client
@@ -146,13 +160,13 @@ class CustomKeys:
     def _put(self, token: bytes, value: dict[str, Any], stored: SessionData) -> KeyEntry:
         name = self._services.keyspace.name_of(token.decode())
         entry = KeyEntry(token, name.encode(), self._applied(stored), clock_ms())
-        entry.raw = Made(value, stored, entry.session["meta_data"], self)
+        entry.raw = Made(value, stored, entry.session["meta_data"])
         self._services.cache.put(self._prefix + token, entry)
         return entry
 
     def _same(self, entry: KeyEntry, value: dict[str, Any]) -> bool:
         made: Made = entry.raw
-        return made.owner is self and made.value == value and entry.session["meta_data"] is made.meta
+        return made.value == value and entry.session["meta_data"] is made.meta
 
     def _session(self, value: dict[str, Any]) -> SessionData:
         """The session as it is kept: it belongs to the API's organisation, whatever the plugin says (tyk-plugins 4.1)."""
@@ -161,7 +175,7 @@ class CustomKeys:
     def _applied(self, stored: SessionData) -> SessionData:
         return apply(stored, self._services.sessions.policies, org=self.org)
 
-    async def _when_kept(self, x: Exchange, work: asyncio.Task[KeyEntry], credential: bytes) -> None:
+    async def _when_kept(self, x: Exchange, work: asyncio.Task[KeyEntry], credential: Credential) -> None:
         serial = x.serial_number
         try:
             entry = await asyncio.shield(work)      # others wait for it too
@@ -172,7 +186,7 @@ class CustomKeys:
         if x.waits(serial):
             self.give(x, entry)
 
-    def _not_kept(self, x: Exchange, error: Exception, credential: bytes) -> None:
+    def _not_kept(self, x: Exchange, error: Exception, credential: Credential) -> None:
         if isinstance(error, PolicyError):
             self._forbidden(x, error, credential)
         elif isinstance(error, StoreError):
@@ -181,9 +195,9 @@ class CustomKeys:
             log.error("API %s: a key could not be kept", x.plan.api_id.decode(), exc_info=error)
             x.fail(500, PROBLEM)
 
-    def _forbidden(self, x: Exchange, error: PolicyError, credential: bytes) -> None:
+    def _forbidden(self, x: Exchange, error: PolicyError, credential: Credential) -> None:
         log.warning("API %s: a key is refused: %s", x.plan.api_id.decode(), error)
-        self._services.answers.forbidden(x, credential)
+        self._services.answers.forbidden(x, credential(x))
 
     async def _keep(self, entry: KeyEntry, made: Made) -> KeyEntry:
         """Bring a session into the store; returns the key, with what the store has counted for it. Raises StoreError and

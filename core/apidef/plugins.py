@@ -141,8 +141,12 @@ class PluginCompiler:
             self._notes.flaw(place, f"{_OFF}, so that auth tokens are asked for in its place", "Set it to true.")
             return
         hook = self._section.get("auth_check", {})
-        # A disabled one is called without a name in Tyk (tyk-plugins 4.4), which no plugin has.
-        yield self._hook("auth_check", {**hook, "name": ""} if hook.get("disabled") else hook, place)
+        if not hook.get("disabled"):
+            yield self._hook("auth_check", hook, place)
+            return
+        problem = "auth_check is disabled although custom_plugin_auth_enabled or enable_coprocess_auth is on"
+        self._notes.flaw(f"{place}.disabled", f"{problem}; every request is answered with 500")
+        yield PluginHookSpec("auth_check", hook.get("name", ""), self._driver, "", False, 0.0, problem=problem)
 
     def _global(self, position: Literal["before", "after"]) -> Iterator[PluginHookSpec]:
         if not self._options.enabled:

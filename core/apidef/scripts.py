@@ -54,15 +54,13 @@ class ScriptSpec:
     """The scripts of one API.
 
     program: None when no script can run, ``problem`` says why; hooks: by kind in the order of the chain; config: JSON
-    text of the third argument of every script, {"APIID", "OrgID", "config_data"}; gives_identity: the session of
-    auth_check counts, not that of another method (base_identity_provided_by).
+    text of the third argument of every script, {"APIID", "OrgID", "config_data"}.
     """
 
     program: Program | None
     hooks: tuple[HookSpec, ...]
     config: bytes
     problem: str = ""
-    gives_identity: bool = True
 
 
 @dataclass(slots=True)
@@ -111,13 +109,13 @@ class ScriptCompiler:
             message = f"{_OFF}, so every request is answered with 500"
             self._notes.flaw("$.custom_middleware", message, "Set it to true.")
             off = tuple(HookSpec(hook.kind, hook.name, 0, hook.require_session, _OFF) for hook in hooks)
-            return ScriptSpec(None, off, self._config(), _OFF, self._gives_identity())
+            return ScriptSpec(None, off, self._config(), _OFF)
         if not hooks and not self._virtuals:
             return None
         self._virtual_sources()
         self._hook_sources(asked)
         specs = tuple(self._spec(hook) for hook in hooks)
-        return ScriptSpec(self._builder.program(self.owner), specs, self._config(), "", self._gives_identity())
+        return ScriptSpec(self._builder.program(self.owner), specs, self._config())
 
     def virtual(self, entry: dict[str, Any], place: str, notes: Notes) -> tuple[VirtualSpec | None, bool]:
         """The data of one virtual endpoint, for ``endpoints()``; without enable_jsvm it is out of force (tyk-jsvm 1)."""
@@ -252,9 +250,6 @@ class ScriptCompiler:
         if not get("config_data_disabled"):
             config["config_data"] = get("config_data")
         return json.dumps(config, separators=(",", ":"), sort_keys=True).encode()
-
-    def _gives_identity(self) -> bool:
-        return self._definition.get("base_identity_provided_by", "") in ("", "custom_auth")
 
     def _owner(self) -> str:
         isolation = self._definition.get("preforge", {}).get("jsvm", {}).get("isolation", "")

@@ -93,6 +93,12 @@ FAMILIES = (
         "Requests served by a cached session while the store was away.",
         "G_KEYS_STALE",
     ),
+    Family(
+        "preforge_keys_extracted_total",
+        "counter",
+        "Requests whose session an ID extractor found without their plugin.",
+        "G_KEYS_EXTRACTED",
+    ),
     Family("preforge_keys_evicted_total", "counter", "Sessions that left a full cache.", "G_KEYS_EVICTED"),
     Family("preforge_quota_asked_total", "counter", "Requests whose quota the store was asked for.", "G_QUOTA_ASKED"),
     Family(

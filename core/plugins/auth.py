@@ -95,7 +95,7 @@ class CustomAuth:
         meta = session.get("meta_data")
         if extracted and isinstance(meta, dict | None):
             session = {**session, "meta_data": {**(meta or {}), MARK: self._maker}}
-        return self._keys.take(x, session, extracted or token, self.credential(x))
+        return self._keys.take(x, session, extracted or token, self.credential)
 
     def forbid(self, x: Exchange) -> None:
         """Refuse a client that the plugin found no key for."""
@@ -138,6 +138,7 @@ class CustomAuth:
         session = entry.session
         if session["id_extractor_deadline"] <= time.time() or session["meta_data"].get(MARK) != self._maker:
             return False
+        self._services.extraction.found += 1
         self._keys.give(x, entry)
         return True
 
@@ -183,6 +184,8 @@ def make_auth(
     keys = CustomKeys(services, tasks, config, (spec.org_id, spec.api_id), auth, carries=rich)
     extractor = None
     if auth.extractor is not None:
-        extractor = Extractor(auth.extractor, lambda: int(config().preforge.limits.max_extract_bytes))
+        extractor = Extractor(
+            auth.extractor, lambda: int(config().preforge.limits.max_extract_bytes), services.extraction
+        )
     maker = hashlib.sha256(f"{hook}\0{auth.extractor}".encode("utf-8", "surrogatepass")).hexdigest()[:32]
     return CustomAuth(services, keys, tasks, extractor, auth.credential, maker=maker, skips_ignored=rich)

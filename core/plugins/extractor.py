@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from accel.capture import CaptureSearch
 from accel.http1 import Exchange
+from core.access.custom_keys import Extraction
 from core.apidef.extractors import ExtractorSpec
 from core.plugins.extractor_xml import first
 from core.scripts.query import parse
@@ -21,12 +22,12 @@ _WITH_FORMS = frozenset((b"POST", b"PUT", b"PATCH"))     # Go's Request.ParseFor
 class Extractor:
     """One ID extractor at work."""
 
-    def __init__(self, spec: ExtractorSpec, most: Callable[[], int]) -> None:
-        """most: bytes of a form, or of a text that an expression is applied to; in more nothing is found."""
+    def __init__(self, spec: ExtractorSpec, most: Callable[[], int], counts: Extraction) -> None:
+        """most: bytes of a form, or of a text that an expression is applied to; in more nothing is found, which is counted."""
         self._spec = spec
         self._most = most
         self._search = CaptureSearch(spec.pattern) if spec.pattern else None
-        self.too_large = 0      # requests in which nothing was looked for
+        self._counts = counts
 
     def __call__(self, x: Exchange) -> bytes:
         """The value of a request whose body is there, b"" if there is none."""
@@ -50,7 +51,7 @@ class Extractor:
     def _fits(self, text: bytes) -> bool:
         if len(text) <= self._most():
             return True
-        self.too_large += 1
+        self._counts.too_large += 1
         return False
 
     def _parameter(self, x: Exchange, *, form: bool) -> bytes:
@@ -74,12 +75,17 @@ class Extractor:
             if bounds is None:
                 break
             begin, end = bounds
-            if begin != end or begin != before:
+            if begin != end or (begin != before and not _inside(text, begin)):
                 if not left:
                     return text[begin:end]
                 left -= 1
             at, before = (end if end > at else at + 1), end
         return b""
+
+
+def _inside(text: bytes, at: int) -> bool:
+    """Whether a place is inside a character of UTF-8, where nothing is empty."""
+    return at < len(text) and text[at] & 0xC0 == 0x80
 
 
 def _kind(x: Exchange) -> bytes:

@@ -70,8 +70,10 @@ class ScriptSteps:
 
     def identity(self, spec: PlanSpec) -> list[Step]:
         """Behind the steps that ask for tokens, if the API has both: the auth hook's key is the client's."""
-        found = spec.scripts
-        if found is None or not found.gives_identity or not any(hook.kind == "auth_check" for hook in found.hooks):
+        found, auth = spec.scripts, spec.custom_auth
+        if found is None or auth is None or not auth.gives_identity:
+            return []
+        if not any(hook.kind == "auth_check" for hook in found.hooks):
             return []
         return [PyStep(keep_identity)]
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from accel.http1 import KeyCache
 from core.access.answers import Answers
+from core.access.custom_keys import Extraction
 from core.access.loader import FRESH_MS, SessionLoader
 from core.admin.context import AdminContext, LoadedApis
 from core.apidef.options import from_config
@@ -77,6 +78,7 @@ class TrialServices:
     cache: KeyCache
     answers: Answers
     sessions: SessionLoader
+    extraction: Extraction
     scripts: ScriptService
 
     @classmethod
@@ -86,7 +88,7 @@ class TrialServices:
         answers = Answers(lambda name, x, message, more: None)
         sessions = SessionLoader(keyspace, cache, answers)
         sessions.configure(config, read_policies(config, Policies()).policies if conf else Policies())
-        return cls(keyspace, cache, answers, sessions, scripts)
+        return cls(keyspace, cache, answers, sessions, Extraction(), scripts)
 
 
 def store_of(config: Any, conf: str) -> Store:

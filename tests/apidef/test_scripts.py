@@ -156,7 +156,9 @@ def test_script_takes_the_place_of_the_token_unless_both_are_wanted(scripted: Sc
     )
     assert scripted.load() == []
     assert (scripted.specs()[0].token is not None) is token
-    assert scripted.scripts().gives_identity is False
+    auth = scripted.specs()[0].custom_auth
+    assert auth is not None
+    assert auth.gives_identity is False
 
 
 def test_post_key_auth_of_a_keyless_api_does_not_run_and_says_so(scripted: ScriptSite) -> None:

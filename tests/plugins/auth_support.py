@@ -15,6 +15,7 @@ from coprocess.codec import session_to_wire
 from coprocess.driver import Format, Reply
 from coprocess.proto.coprocess_object_pb2 import Object
 from core.access.answers import Answers
+from core.access.custom_keys import Extraction
 from core.access.grants import GrantCompiler
 from core.access.loader import SessionLoader
 from core.access.quota import QuotaKeeper
@@ -97,6 +98,7 @@ class PluginCall:
     def __init__(self) -> None:
         self.plugin: Plugin = accepts()
         self.calls: list[Object] = []
+        self.delay: Callable[[], float] = lambda: 0.0
 
     def __call__(self, message: bytes, done: Callable[[Reply], None], /) -> _Ticket:
         given = Object.FromString(message)
@@ -104,7 +106,7 @@ class PluginCall:
         said = self.plugin(given)
         if not isinstance(said, Reply):
             said = Reply("ok", (given if said is None else said).SerializeToString())
-        asyncio.get_running_loop().call_soon(done, said)
+        asyncio.get_running_loop().call_later(self.delay(), done, said)
         return _Ticket()
 
 
@@ -115,7 +117,7 @@ class AuthSite:
         self.path = path
         self.store = store
         self.config = config or options()
-        self.call = PluginCall()
+        self.call: Any = PluginCall()
         self.events: list[tuple[str, str]] = []
         self.seen: list[tuple[Any, Any]] = []       # key and session of requests that have passed the hook
         self.keys: list[Any] = []
@@ -130,6 +132,7 @@ class AuthSite:
         self.keyspace = KeySpace(self._store, self.config, self._signer)
         self.cache = KeyCache(100, 10_000)
         self.answers = Answers(lambda name, x, message, more: self.events.append((name, more.get("Key", ""))))
+        self.extraction = Extraction()
         self.sessions = SessionLoader(self.keyspace, self.cache, self.answers)
         self.sessions.configure(self.config, Policies())
         self.table = LimitTable.create(256)
@@ -157,8 +160,9 @@ class AuthSite:
         before: tuple[Step, ...] = (), lifetime: int = 0, respects: bool = False, base: bool = True,
     ) -> None:  # fmt: skip
         """Serve an API with this auth hook."""
-        self.call.plugin = plugin
-        self.call.calls.clear()
+        if isinstance(self.call, PluginCall):
+            self.call.plugin = plugin
+            self.call.calls.clear()
         auth = CustomAuthSpec(extractor, lifetime, respects, base, CREDENTIAL)
         described = spec(api_id=api_id, org_id=ORG, keyless=False, custom_auth=auth)
         tasks = self.worker.tasks

@@ -5,19 +5,22 @@ from __future__ import annotations
 
 import hashlib
 import json
+import random
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from accel.http1 import Exchange
 from coprocess.driver import Reply
 from coprocess.proto.coprocess_object_pb2 import Object
 from core.apidef.extractors import ExtractorSpec
 from core.plugins.auth import MARK
 from tests.plugins.auth_support import EXTRACTOR, AuthSite, Plugin, accepts, options, policies
-from tests.support.datapath import DataPath
+from tests.support.datapath import DataPath, does
 from tests.support.gateway import wait_for
 from tests.support.keys import ORG, session
 from tests.support.upstream import Upstream
@@ -292,3 +295,29 @@ def test_a_client_that_leaves_while_its_session_is_looked_for_harms_nobody(site:
     assert site.get("alice").status == 200
     assert site.get("bob").status == 200
     assert {token for token, _ in site.seen} == {name_of("alice"), name_of("bob")}
+
+
+@pytest.mark.parametrize("extractor", [None, EXTRACTOR])
+def test_of_many_clients_at_once_each_gets_its_own_session(site: AuthSite, extractor: ExtractorSpec | None) -> None:
+    chance = random.Random(7)
+    site.call.delay = lambda: chance.random() * 0.01
+
+    def plugin(given: Object) -> Any:
+        return accepts(alias=f"of {given.request.headers['Authorization']}", id_extractor_deadline=soon())(given)
+
+    pairs: list[tuple[bytes, str]] = []
+
+    def note(x: Exchange) -> None:
+        assert x.key is not None
+        pairs.append((x.header(b"Authorization") or b"", x.key.session["alias"]))
+
+    site.serve(plugin, extractor, does(note))
+    with ExitStack() as open_ones:
+        clients = [open_ones.enter_context(site.path.connect()) for _ in range(16)]
+        for _ in range(12):
+            names = [f"client{chance.randrange(12)}" for _ in clients]
+            for client, name in zip(clients, names, strict=True):
+                client.send(f"GET /api/x HTTP/1.1\r\nHost: g\r\nAuthorization: {name}\r\n\r\n".encode())
+            assert [client.read().status for client in clients] == [200] * len(clients)
+    assert len(pairs) == 16 * 12
+    assert all(alias == f"of {name.decode()}" for name, alias in pairs)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
 
 import pytest
 
 from accel.http1 import Exchange, PyStep, Step
-from coprocess.driver import Reply
+from coprocess.driver import Format, Reply, Ticket
 from coprocess.proto.coprocess_object_pb2 import Object
 from core.access.custom_keys import carried
 from core.access.state import keep_identity
@@ -73,6 +74,34 @@ def test_the_plugin_is_asked_without_a_session(site: AuthSite) -> None:
     site.get()
     (given,) = site.call.calls
     assert (given.hook_type, given.hook_name, given.HasField("session"), dict(given.metadata)) == (4, "Auth", False, {})
+
+
+def test_a_driver_that_speaks_json_is_understood_as_well(site: AuthSite) -> None:
+    class JsonCall:
+        format: Format = "json"
+
+        def __call__(self, message: bytes, done: Callable[[Reply], None], /) -> Ticket:
+            given = json.loads(message)
+            given["session"] = {"alias": "Al", "rate": 5.0, "per": 1.0, "metadata": {"tier": "gold"}}
+            given["metadata"] = {"token": given["request"]["headers"]["Authorization"]}
+            return asyncio.get_running_loop().call_soon(done, Reply("ok", json.dumps(given).encode()))
+
+    site.call = JsonCall()
+    site.serve(accepts())
+    assert [site.get(name).status for name in ("alice", "bob")] == [200, 200]
+    assert [token for token, _ in site.seen] == ["alice", "bob"]
+    assert site.seen[0][1]["meta_data"] == {"tier": "gold", "token": "alice"}
+
+
+def test_versions_of_an_api_share_the_keys_that_they_have_found(site: AuthSite) -> None:
+    for _ in range(2):
+        site.serve(accepts())
+        site.get()
+        site.settle()
+    for _ in range(3):
+        site.serve(accepts())
+        site.get()
+    assert site.keys[-1] is site.keys[-2] is site.keys[-3]
 
 
 def test_the_organisation_is_that_of_the_api(site: AuthSite) -> None:

@@ -30,7 +30,9 @@ def extractor(source: str = "header", kind: str = "value", **config: Any) -> Jso
 
 def read(section: Json) -> ExtractorSpec:
     auth, findings = compiled(section)
-    assert auth is not None and auth.extractor is not None and not findings, findings
+    assert findings == []
+    assert auth is not None
+    assert auth.extractor is not None
     assert not auth.extractor.problem
     return auth.extractor
 
@@ -54,9 +56,11 @@ def test_without_an_extractor_the_plugin_is_asked_about_every_request(section: J
 
 def test_an_unknown_kind_is_an_error_and_the_plugin_is_asked_about_every_request() -> None:
     auth, (finding,) = compiled(extractor(kind="jsonpath", header_name="X-Id"))
-    assert auth is not None and auth.extractor is None
-    assert (finding.severity, finding.file, finding.path) == ("error", "a.json", "$.custom_middleware.id_extractor.extract_with")
-    assert "'jsonpath'" in finding.message and '"xpath"' in finding.message
+    assert auth is not None
+    assert auth.extractor is None
+    assert (finding.severity, finding.file) == ("error", "a.json")
+    assert finding.path == "$.custom_middleware.id_extractor.extract_with"
+    assert "'jsonpath' is not a kind of extractor" in finding.message
 
 
 @pytest.mark.parametrize(
@@ -84,7 +88,9 @@ def test_an_unknown_kind_is_an_error_and_the_plugin_is_asked_about_every_request
 )
 def test_an_extractor_that_cannot_work_names_its_field(section: Json, field: str) -> None:
     auth, (finding,) = compiled(section)
-    assert auth is not None and auth.extractor is not None and auth.extractor.problem
+    assert auth is not None
+    assert auth.extractor is not None
+    assert auth.extractor.problem
     assert (finding.severity, finding.file) == ("error", "a.json")
     assert finding.path == f"$.custom_middleware.id_extractor.{field}"
     assert "every request is answered with 400" in finding.message
@@ -102,7 +108,9 @@ def test_custom_authentication_is_only_where_it_was_asked_for() -> None:
     assert (auth.credential.header, auth.credential.param) == ("X-Key", "")
 
 
-@pytest.mark.parametrize("text", ["/a/b", "a/b", "//a", "a//b[2]", "a[@id='x']/text()", "//@id", "*[last()]", "a[b='1'][@c]", "s:a"])
+@pytest.mark.parametrize(
+    "text", ["/a/b", "a/b", "//a", "a//b[2]", "a[@id='x']/text()", "//@id", "*[last()]", "a[b='1'][@c]", "s:a"]
+)
 def test_expressions_of_the_subset_are_taken(text: str) -> None:
     found = parse(text)
     assert found.steps or found.deep
@@ -111,11 +119,12 @@ def test_expressions_of_the_subset_are_taken(text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "", "  ", "/", "//", "a/", "a[", "a[]", "a[0]", "a[b>1]", "a[position()=1]", "a|b", "..", "a/..", "ancestor::a", "count(a)",
-        "text()", "@id", "a/text()/b", "a/@id/b", "a[contains(b,'x')]", "$v", "a[text()]", "a['b']", "id('x')", "a b",
+        "", "  ", "/", "//", "a/", "a[", "a[]", "a[0]", "a[b>1]", "a[position()=1]", "a|b", "..", "a/..", "ancestor::a",
+        "count(a)", "text()", "@id", "a/text()/b", "a/@id/b", "a[contains(b,'x')]", "$v",
+        "a[text()]", "a['b']", "id('x')", "a b",
         "/a" * (MOST_STEPS + 1), "a" * (LONGEST + 1),
     ],
 )  # fmt: skip
 def test_other_expressions_are_refused_when_they_are_read(text: str) -> None:
-    with pytest.raises(XPathError, match="expect|support"):
+    with pytest.raises(XPathError, match=r"expect|support"):
         parse(text)

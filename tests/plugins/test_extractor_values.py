@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from accel.http1 import Exchange, PyStep
+from core.access.custom_keys import Extraction
 from core.apidef.extractors import ExtractorSpec, _pattern
 from core.apidef.xpath import parse
 from core.plugins.extractor import Extractor
@@ -33,11 +34,14 @@ class Request:
     def __init__(self, path: DataPath) -> None:
         self.path = path
         self.most = 1000
+        self.counts = Extraction()
         self.extractor: Extractor
 
-    def __call__(self, spec: ExtractorSpec, target: str = "/api/x", *lines: str, method: str = "GET", body: bytes = b"") -> bytes:
+    def __call__(
+        self, spec: ExtractorSpec, target: str = "/api/x", *lines: str, method: str = "GET", body: bytes = b""
+    ) -> bytes:
         values: list[bytes] = []
-        self.extractor = Extractor(spec, lambda: self.most)
+        self.extractor = Extractor(spec, lambda: self.most, self.counts)
 
         def look(x: Exchange) -> None:
             values.append(self.extractor(x))
@@ -108,14 +112,14 @@ def test_a_value_that_is_given_twice_is_nobodys_identity(ask: Request, target: s
 
 def test_a_form_over_the_bound_has_no_value(ask: Request) -> None:
     assert ask(FORM_VALUE, "/api/x", FORM, method="POST", body=b"id=1&" + b"&" * 1000) == b""
-    assert ask.extractor.too_large == 1
+    assert ask.counts.too_large == 1
 
 
 def test_expressions_are_not_applied_to_more_than_the_bound(ask: Request) -> None:
     assert ask(regex("a+"), method="POST", body=b"a" * 1000) == b"a" * 1000
     assert ask(regex("a+"), method="POST", body=b"a" * 1001) == b""
     assert ask(xpath("/a"), method="POST", body=b"<a>" + b"x" * 1000 + b"</a>") == b""
-    assert ask.extractor.too_large == 1
+    assert ask.counts.too_large == 2
 
 
 def test_an_extractor_with_a_problem_finds_nothing(ask: Request) -> None:
@@ -183,7 +187,7 @@ def test_numbers_of_matches_agree_with_a_search_of_texts(text: str, expression: 
     for match in re.compile(expression.replace("$", r"\Z"), re.ASCII).finditer(text):
         if match.start() != match.end() or not matches or matches[-1].end() != match.start():
             matches.append(match)
-    extractor = Extractor(regex(expression, index), lambda: 1000)
+    extractor = Extractor(regex(expression, index), lambda: 1000, Extraction())
     expected = matches[index][0] if index < len(matches) else ""
     assert extractor._match(text.encode()).decode() == expected
 

@@ -13,6 +13,7 @@ import pytest
 from accel.http1 import Exchange, Grant, KeyCache, KeyChecks, KeyEntry, PyStep, Step
 from accel.limits import LimitTable, QuotaWindow, clock_ms
 from core.access.answers import Answers
+from core.access.custom_keys import Extraction
 from core.access.grants import GrantCompiler
 from core.access.loader import SessionLoader
 from core.access.state import keep_identity
@@ -48,6 +49,7 @@ class Sessions(HookSite):
         self.cache = KeyCache(100, 10_000)
         self.table = LimitTable.create(64)
         self.answers = Answers(lambda name, x, message, more: None)
+        self.extraction = Extraction()
         self.sessions = SessionLoader(keyspace, self.cache, self.answers)
         self.denied: list[str] = []
 
