@@ -430,13 +430,13 @@ cdef class Exchange:
         """Changes when the exchange goes on from a step, and when it ends; for `resume`."""
         return self.serial
 
-    def resume(self, uint64_t serial):
+    cpdef resume(self, uint64_t serial):
         """Let a request that a step stopped go on, unless it has ended or been answered meanwhile."""
         if self.serial == serial and in_steps(self):
             self.serial += 1            # whoever calls once more is too late
             self._proceed()
 
-    def waits(self, uint64_t serial):
+    cpdef bint waits(self, uint64_t serial):
         """Whether the request that had this serial number still waits in its steps, or its response does."""
         return self.serial == serial and in_steps(self)
 
@@ -541,13 +541,13 @@ cdef class Exchange:
         """
         want_copy(self, bounds, began, ended)
 
-    def respond(self, int status, object headers, bytes body not None):
+    cpdef respond(self, int status, list headers, bytes body):
         """Answer the request through the response steps of its plan, as an upstream would have answered.
 
         status: 200 to 599; headers: (name, value) bytes pairs. Raises ValueError for another status and for bytes that
         are not allowed, RuntimeError in a response step.
         """
-        respond(self, status, list(headers), body)
+        respond(self, status, headers, body)
 
     @property
     def status_code(self):

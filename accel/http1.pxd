@@ -327,6 +327,9 @@ cdef class Exchange:
     cdef bytes inflate_rest
     cdef bytes flag                         # why the gateway answered itself (tyk-core 1.3, response flags)
     cdef uint64_t serial
+    cpdef resume(self, uint64_t serial)
+    cpdef bint waits(self, uint64_t serial)
+    cpdef respond(self, int status, list headers, bytes body)
     cdef int begin(self) except -1
     cdef int _enter(self, Plan plan) except -1
     cdef int run(self) except -1

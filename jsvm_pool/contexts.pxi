@@ -10,11 +10,12 @@ cdef class Contexts:
         self.lanes = {}
         self.isolates = {}
         self.programs = {}
+        self.keys = {}
         self.free_slots = []
         self.waiters = []
         self.boot = settings_text(settings)
         self.counts = {
-            "calls": 0, "errors": 0, "timeouts": 0, "memory": 0, "busy": 0, "replaced": 0, "host_calls": 0, "moved": 0, "stuck": 0,
+            "errors": 0, "timeouts": 0, "memory": 0, "busy": 0, "replaced": 0, "host_calls": 0, "moved": 0, "stuck": 0,
             "long": 0, "cut": 0,
         }  # fmt: skip
 
@@ -45,6 +46,10 @@ cdef class Contexts:
             loaded = self.programs[program] = Loaded(program, self.next_number)
             self.next_number += 1
         return loaded
+
+    def number_of(self, tuple what):
+        """The one number for a function of a program with its constants."""
+        return self.keys.setdefault(what, len(self.keys))
 
     def _take(self, Lane lane, Hook hook):
         """Load the program of a hook into a context that does not have it."""
@@ -241,8 +246,9 @@ cdef class Contexts:
                 self._retire(lane)
             elif loaded.number in lane.programs:
                 lane.programs.remove(loaded.number)
-                for key in [key for key in lane.runners if key[0] == loaded.number]:
-                    del lane.runners[key]
+                for what, key in self.keys.items():
+                    if what[0] == loaded.number:
+                        lane.runners.pop(key, None)
                 self._operate(lane, F_DROP, str(loaded.number).encode(), ("drop", None))
 
     def _loads(self, Lane lane, Loaded loaded):
@@ -293,4 +299,4 @@ cdef class Contexts:
 
     def stats(self):
         """Counts since the start, and how it is now: contexts, waiting, closing."""
-        return {**self.counts, "contexts": len(self.lanes), "waiting": self.waiting, "closing": self.closing}
+        return {"calls": self.calls, **self.counts, "contexts": len(self.lanes), "waiting": self.waiting, "closing": self.closing}

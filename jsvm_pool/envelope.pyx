@@ -173,7 +173,8 @@ cpdef bytes script_payload(Exchange x, bytes params, bytes session, bytes more, 
 
 cdef int put_url(Buffer out, Exchange x, HeaderBlock head) except -1:
     """Path and query as they are now, 0 if the request line has them."""
-    cdef bytes path = x.full_path, query = x.full_query
+    cdef bytes path = x.path if x.view is None else x.view.path
+    cdef bytes query = x.query if x.view is None else x.view.query
     cdef const char* target = head.at(head.target)
     cdef Py_ssize_t n = PyBytes_GET_SIZE(path), m = PyBytes_GET_SIZE(query)
     if head.target_len == (n + 1 + m if m else n) and memcmp(target, PyBytes_AS_STRING(path), n) == 0 and (

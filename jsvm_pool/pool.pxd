@@ -12,6 +12,9 @@ exactly once, from the loop. A lane whose script had to be ended is retired: its
 that still comes from it is looked at.
 """
 
+from libc.stdint cimport uint64_t
+
+from accel.shm cimport Region
 from jsvm_pool.v8 cimport Isolate
 
 cdef class CallResult:
@@ -31,6 +34,12 @@ cdef class Loaded:
     cdef readonly object report         # Report, None until it has been loaded once
     cdef int attempts                   # to load it that the engine ended
 
+cdef class Counter:
+    cdef Region region
+    cdef int row
+    cdef dict statuses
+    cdef int add(self, str kind, double seconds) except -1
+
 cdef class Hook:
     cdef readonly Pool pool
     cdef readonly object program
@@ -39,8 +48,9 @@ cdef class Hook:
     cdef readonly object caller
     cdef readonly double timeout        # seconds
     cdef readonly Loaded loaded
-    cdef readonly tuple key             # (number of the program, entry, mode, constants)
-    cdef public object observe          # (outcome, microseconds) -> None
+    cdef readonly str constants         # what is the same for all calls, JSON
+    cdef readonly int key               # the same number for hooks that one runner can serve
+    cdef Counter counter                # None: its calls are not counted
     cdef readonly str name              # for messages
     cdef public bint slow
     cdef int quick_calls                # in a row, of a hook that counts as slow
@@ -93,6 +103,8 @@ cdef class Contexts:
     cdef readonly dict lanes            # slot -> Lane
     cdef dict isolates                  # slot -> Isolate, of lanes that are not retired
     cdef dict programs                  # program -> Loaded
+    cdef dict keys                      # (number of the program, entry, mode, constants) -> Hook.key
+    cdef readonly unsigned long calls   # since the start
     cdef int next_number
     cdef readonly int starting
     cdef readonly int closing           # contexts that are ending

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
+from accel.shm import Region
 from jsvm_pool.program import Program
 from jsvm_pool.settings import PoolSettings, Report
 
@@ -14,6 +15,9 @@ class CallResult:
     edits: bool
     def __init__(self, kind: str, text: bytes | None = None, error: str = "", edits: bool = False) -> None: ...
 
+class Counter:
+    def __init__(self, region: Region, row: int, statuses: dict[str, int]) -> None: ...
+
 class Hook:
     program: Program
     entry: int
@@ -22,7 +26,8 @@ class Hook:
     timeout: float
     name: str
     slow: bool
-    observe: Callable[[str, int], None] | None
+    constants: str
+    key: int
     def __init__(
         self,
         pool: Pool,
@@ -32,7 +37,7 @@ class Hook:
         caller: Any,
         timeout: float,
         name: str = "",
-        observe: Callable[[str, int], None] | None = None,
+        counter: Counter | None = None,
         constants: str = "null",
     ) -> None: ...
     def call(self, payload: bytes, done: Callable[[CallResult], None]) -> Call: ...

@@ -344,7 +344,7 @@ cdef class Pool(Queues):
                 self._retire(lane)
             elif running > STALL and not lane.alone:
                 self._skip_behind(lane)
-                for key in [key for key in lane.wanted if key[0] != what[1].loaded.number]:
+                for key in [key for key, calls in lane.wanted.items() if (<Call>calls[0]).hook.loaded is not what[1].loaded]:
                     for call in reversed(lane.wanted.pop(key)):
                         self._queue(<Call>call, True)
             return

@@ -4,7 +4,7 @@ cdef class Queues(HostCalls):
     def submit(self, Hook hook not None, bytes payload not None, object done not None):
         cdef Call call = Call(hook, payload, done)
         report = hook.loaded.report
-        self.counts["calls"] += 1
+        self.calls += 1
         call.queued_at = self.loop.time()
         if self.closed:
             self.loop.call_soon(self._refuse, call, "closed", "the worker is ending")
@@ -152,10 +152,13 @@ cdef class Queues(HostCalls):
             else:
                 lane.wanted[call.hook.key] = [call]
                 self._take(lane, call.hook)
-                self._operate(lane, F_RUNNER, b"[%d,%d,%b,%b]" % (call.hook.loaded.number, call.hook.entry, json.dumps(call.hook.mode).encode(), (<str>call.hook.key[3]).encode()), ("runner", call.hook))
+                self._operate(lane, F_RUNNER, self._runner_text(call.hook), ("runner", call.hook))
             if alone:
                 break
         return self._send(lane, calls) if calls else 0
+
+    def _runner_text(self, Hook hook):
+        return b"[%d,%d,%b,%b]" % (hook.loaded.number, hook.entry, json.dumps(hook.mode).encode(), hook.constants.encode())
 
     cdef int _send(self, Lane lane, list calls) except -1:
         """Have a context run calls whose runners it has. There is room for a batch."""
@@ -195,17 +198,18 @@ cdef class Queues(HostCalls):
 
     cdef int _finish(self, Call call, str kind, object text, str error, bint edits=False) except -1:
         cdef Hook hook = call.hook
-        cdef double took
+        cdef double took, now
         if call.finished:
             return 0
         call.finished = True
         if call.tasks:
             for task in call.tasks:
                 task.cancel()
-        took = self.loop.time() - call.queued_at
+        now = self.loop.time()
+        took = now - call.queued_at
         if kind == "ok":
             if hook.slow:
-                if call.asked or call.later or self.loop.time() - call.began_at > STALL:
+                if call.asked or call.later or now - call.began_at > STALL:
                     hook.quick_calls = 0
                 else:
                     hook.quick_calls += 1
@@ -213,7 +217,7 @@ cdef class Queues(HostCalls):
                         hook.slow = False
         else:
             self.counts[COUNTED.get(kind, "busy")] += 1
-        if hook.observe is not None:
-            hook.observe(kind, <long>(took * 1000000))
+        if hook.counter is not None:
+            hook.counter.add(kind, took)
         call.done(CallResult(kind, <bytes>text, error, edits))
         return 0

@@ -21,6 +21,10 @@ cdef object loads = orjson.loads
 cdef tuple SERVER = (b"Server", b"tyk")         # tyk-jsvm 10.1: clients of Tyk know its forced responses by it
 
 
+cdef inline bint has_query(Exchange x):
+    return PyBytes_GET_SIZE(x.query if x.view is None else x.view.query) > 0
+
+
 cdef bytes utf8(str text):
     """A text as bytes, None if it holds halves of surrogate pairs: those stand for bytes that are not UTF-8."""
     try:
@@ -141,7 +145,7 @@ cdef class HookStep(ScriptStep):
     def __call__(self, Exchange x not None):
         if not self.always and not self.allowed(x):
             return False
-        return self.begin(x, <bytes>self.params(x) if x.full_query else b"0", False)
+        return self.begin(x, <bytes>self.params(x) if has_query(x) else b"0", False)
 
     cdef int returned(self, Waiting waiting, object result) except -1:
         cdef Exchange x = waiting.x
@@ -231,7 +235,7 @@ cdef class VirtualStep(ScriptStep):
         """Start the script; what a PathStep calls."""
         if not self.always and not self.allowed(x):
             return False
-        return self.begin(x, <bytes>self.params(x) if x.full_query or x.body else b"0", True)
+        return self.begin(x, <bytes>self.params(x) if has_query(x) or x.body else b"0", True)
 
     cdef int returned(self, Waiting waiting, object result) except -1:
         cdef Exchange x = waiting.x

@@ -24,7 +24,7 @@ from core.scripts.host_types import Caller, HostError
 from core.scripts.session_text import EMPTY
 from jsvm_pool import v8
 from jsvm_pool.payloads import constants_text
-from jsvm_pool.pool import CallResult, Hook, Pool
+from jsvm_pool.pool import CallResult, Counter, Hook, Pool
 from jsvm_pool.program import Program
 from jsvm_pool.settings import PoolSettings, Report
 from jsvm_pool.traces import program_sources
@@ -148,14 +148,10 @@ class ScriptService:
             return Unavailable(self._loop, self._failed)
         kind, _, function = name.partition(":")
         row = self._rows.row_for(row_name(spec.api_id, kind, function))
-        count = self._region.count
-
-        def observe(outcome: str, microseconds: int) -> None:
-            count(row, OUTCOMES[outcome], microseconds)
-
         config = "null" if spec.scripts is None else spec.scripts.config.decode()
         constants = constants_text(config, spec.api_id, spec.name, kind)
-        return Hook(pool, program, entry, mode, owner_of(spec), self._timeout, name, observe, constants)
+        counter = Counter(self._region, row, OUTCOMES)
+        return Hook(pool, program, entry, mode, owner_of(spec), self._timeout, name, counter, constants)
 
     @property
     def timeout(self) -> float:

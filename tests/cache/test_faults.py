@@ -47,6 +47,7 @@ def gateway(shared_site: Site) -> Gateway:
         value("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort"),
         value("HTTP/1.1 200 OK\r\nA: b\x00c\r\n\r\n"),
     ],
+    ids=["no_mark", "empty", "no_base64", "no_answer", "short_body", "control_character"],
 )
 def test_what_cannot_be_read_is_removed(gateway: Gateway, shared_site: Site, raw: bytes) -> None:
     name = filled(gateway, shared_site)
