@@ -92,7 +92,8 @@ class RequestHook:
         try:
             work = self._apply(x, decode(call.format, reply.message), call.format, url, method)
         except (CodecError, SessionError) as error:
-            self._refuse(x, f"its reply cannot be used: {error}")
+            bad_url = isinstance(error, CodecError) and error.field == "request.url"
+            self._refuse(x, f"its reply cannot be used: {error}", fault=bad_url)
             return
         except Exception:
             log.exception("API %s: %s", self._api.api_id, self._what)
@@ -128,9 +129,10 @@ class RequestHook:
         else:
             self._refuse(x, why)
 
-    def _refuse(self, x: Exchange, why: str) -> None:
+    def _refuse(self, x: Exchange, why: str, *, fault: bool = False) -> None:
+        """fault: it says nothing about the client's key, even where the hook asks for one."""
         self._api.refused(self._what, why)
-        if self._auth is None:
+        if self._auth is None or fault:
             x.fail(500, FAILED)
         else:
             x.fail(403, NOT_AUTHORISED)

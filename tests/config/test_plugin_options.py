@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from core.config.lint import lint
 from core.config.load import ConfigError, load
 from core.config.plugins import DEFAULTS, PluginOptions, plugin_options
 from core.findings import Finding
@@ -153,3 +154,19 @@ def test_a_python_that_is_not_there_is_said(tmp_path: Path) -> None:
     options, (finding,) = read(tmp_path, {"enable_coprocess": True, "python_version": "2.99"})
     assert finding.path == "$.coprocess_options.python_version"
     assert options.unusable == {DEFAULTS["python"]: "there is no python2.99 on the PATH"}
+
+
+def test_lint_looks_for_the_files_and_programs_that_servers_name(tmp_path: Path) -> None:
+    servers = {
+        "g": {"driver": "grpc", "target": "h:1", "tls": True, "ca_file": str(tmp_path / "no.pem")},
+        "j": {"driver": "jsonrpc", "command": ["no-such-program", "x"]},
+        "p": {"driver": "python", "interpreter": "/no/python"},
+        "d": {"driver": "python", "bundle": str(tmp_path / "no")},
+        "good": {"driver": "jsonrpc", "command": [sys.executable, "x"]},
+    }
+    read(tmp_path, {"enable_coprocess": True}, servers=servers)
+    _, findings = lint(str(tmp_path / "tyk.conf"), {})
+    place = "$.preforge.plugins.servers"
+    found = {one.path: one.severity for one in findings if one.path.startswith(place)}
+    fields = ("['g'].ca_file", "['j'].command", "['p'].interpreter", "['d'].bundle")
+    assert found == {f"{place}{field}": "error" for field in fields}

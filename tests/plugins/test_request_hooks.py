@@ -63,7 +63,7 @@ REWRITE = {
     },
 }
 PLAIN = "headers params body text_body no_body path query same_query outside absolute method no_method bad_url empty_url "
-PLAIN += "bad_header bad_value nothing lost loops"
+PLAIN += "bad_header bad_value nothing lost loops loops_named"
 
 
 @dataclass(slots=True)
@@ -174,6 +174,13 @@ def test_what_cannot_stand_in_a_request_refuses_it(stand: Stand, name: str) -> N
 def test_a_loop_to_no_api_is_refused(stand: Stand) -> None:
     answer = stand.gateway.fetch("/lost/x")
     assert (answer.status, json.loads(answer.body)) == (500, {"error": "Couldn't detect target"})
+
+
+def test_a_loop_that_never_ends_is_bounded(stand: Stand) -> None:
+    answer = stand.gateway.fetch("/loops_named/x")
+    assert answer.status == 500
+    assert "Loop level too deep" in json.loads(answer.body)["error"]
+    assert 1 < len(stand.server.seen("loops_named")) < 200
 
 
 def test_another_method_goes_upstream(stand: Stand) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tests.plugins.plugin_site import PluginServer, grpc_conf, plugged, plugin_server
 from tests.support.gateway import Gateway, Json, api, merge, running, wait_for
+from tests.support.site import Site, manage
 from tests.support.upstream import Upstream
 
 NAMED = """
@@ -215,3 +216,30 @@ def test_without_a_server_every_hook_is_an_internal_error(tmp_path: Path, upstre
             assert (answer.status, json.loads(answer.body)) == (500, {"error": "Internal Server Error"})
         assert "coprocess_grpc_server in coprocess_options" in gateway.log()
         assert "custom_middleware_bundle" in gateway.log()
+
+
+def test_a_traced_request_calls_the_plugins_of_its_definition(site: Site, tmp_path: Path) -> None:
+    with plugin_server(tmp_path / "plugin", NAMED.replace("NAME", "traced")) as server:
+        gateway = site.gateway(**grpc_conf(server))
+        traced = plugged("traced", site.upstream.url, pre="named")
+        sent = {"spec": traced, "request": {"method": "GET", "path": "/traced/x"}}
+        answer = manage(gateway, "POST", "/tyk/debug", sent)
+        assert answer.status == 200, answer.body
+        assert "X-By" in json.loads(answer.body)["response"]
+        assert [said.spec["APIID"] for said in server.seen("named")] == ["traced"]
+
+
+def test_every_version_of_an_api_has_its_hooks(tmp_path: Path, upstream: Upstream) -> None:
+    versions: Json = {
+        "definition": {"location": "header", "key": "X-Version"},
+        "version_data": {"not_versioned": False, "versions": {name: {"name": name} for name in ("one", "two")}},
+    }
+    with plugin_server(tmp_path / "plugin", NAMED.replace("NAME", "it")) as server:
+        apis = [plugged("api", upstream.url, pre="named", response="answered", definition=versions)]
+        apis[0]["version_data"]["versions"].pop("Default")
+        with running(tmp_path / "gateway", apis, grpc_conf(server)) as gateway:
+            for name in ("one", "two"):
+                answer = gateway.fetch("/api/x", f"X-Version: {name}")
+                assert (answer.status, answer.get("X-By")) == (200, "it")
+            assert gateway.fetch("/api/x").status == 403
+        assert len(server.seen("named")) == 2
