@@ -541,13 +541,13 @@ cdef class Exchange:
         """
         want_copy(self, bounds, began, ended)
 
-    cpdef respond(self, int status, list headers, bytes body):
+    cpdef respond(self, int status, object headers, bytes body):
         """Answer the request through the response steps of its plan, as an upstream would have answered.
 
         status: 200 to 599; headers: (name, value) bytes pairs. Raises ValueError for another status and for bytes that
         are not allowed, RuntimeError in a response step.
         """
-        respond(self, status, headers, body)
+        respond(self, status, list(headers), body)
 
     @property
     def status_code(self):

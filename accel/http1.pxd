@@ -329,7 +329,7 @@ cdef class Exchange:
     cdef uint64_t serial
     cpdef resume(self, uint64_t serial)
     cpdef bint waits(self, uint64_t serial)
-    cpdef respond(self, int status, list headers, bytes body)
+    cpdef respond(self, int status, object headers, bytes body)
     cdef int begin(self) except -1
     cdef int _enter(self, Plan plan) except -1
     cdef int run(self) except -1

@@ -43,9 +43,9 @@ def gateway(shared_site: Site) -> Gateway:
         b"rubbish",
         b"|",
         b"!!!|99999999999",
-        value("no answer"),
-        value("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort"),
-        value("HTTP/1.1 200 OK\r\nA: b\x00c\r\n\r\n"),
+        value("no answer", 100_000),
+        value("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort", 100_000),
+        value("HTTP/1.1 200 OK\r\nA: b\x00c\r\n\r\n", 100_000),
     ],
     ids=["no_mark", "empty", "no_base64", "no_answer", "short_body", "control_character"],
 )

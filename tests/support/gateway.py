@@ -206,8 +206,17 @@ class Gateway:
         return sum(v for k, v in self.metrics().items() if word in k)
 
     def workers(self) -> list[int]:
-        """Process ids of the master's children."""
-        return children(self.pid)
+        """Process ids of the master's children that run the gateway's program: not the embedded store."""
+        program = command_line(self.pid)
+        return [pid for pid in children(self.pid) if command_line(pid) == program]
+
+
+def command_line(pid: int) -> bytes:
+    """The command line of a process, b"" when it has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
 
 
 def children(pid: int) -> list[int]:
