@@ -142,9 +142,9 @@ cdef class Contexts:
                 else:
                     self._queue(<Call>call, True)
         lane.wanted.clear()
-        threading.Thread(target=self._run_close, args=(lane,), name="v8-close", daemon=True).start()
         if not self.closed:
             self.loop.call_later(self.settings.stuck_seconds, self._overdue, lane)
+        threading.Thread(target=self._run_close, args=(lane,), name="v8-close", daemon=True).start()
         if not self.closed and len(self.lanes) < self.settings.contexts:
             self._start(None)
         return 0

@@ -97,6 +97,7 @@ cdef class Lane:
     cdef unsigned int issued            # tickets
     cdef bint alone                     # one call has it for itself
     cdef bint used                      # since it was last asked whether it is idle
+    cdef bint tired                     # used since it last gave memory back
     cdef double progress_at             # when the call that runs began, or the last one ended
     cdef double cpu_at                 # CPU seconds of its thread when that call was first looked at
     cdef bint lowered                   # a script has run for long in it: its thread comes after others
@@ -115,7 +116,7 @@ cdef class Contexts:
     cdef object settings
     cdef bytes boot
     cdef object log, stuck
-    cdef object timer
+    cdef object timer, resting
     cdef unsigned long long sequence
     cdef bint closed
     cdef list free_slots

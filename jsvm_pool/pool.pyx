@@ -43,6 +43,7 @@ cdef double STALL = 0.01            # seconds after which a call counts as slow
 cdef double LONG = 0.02             # seconds of CPU time after which a script comes after other threads
 cdef double LEFT_OVER = 0.25       # that a context may work on when no call of it is under way
 cdef double TICK = 0.005
+cdef double REST = 1.0              # seconds without a call after which a context gives memory back
 cdef double PLACE_SECONDS = 1.0     # that finding the lines of syntax errors may take
 cdef double LOAD_SECONDS = 5.0      # that the scripts of a program may take to load, at least
 cdef double RESTART_SECONDS = 1.0   # between attempts to make a context after one failed
@@ -326,11 +327,27 @@ cdef class Pool(Queues):
             elif lane.used:             # a call may have left work behind that never ends
                 busy = True
                 lane.used = False
+                lane.tired = True
                 self._operate(lane, F_DELIVER, b'[0,0,0,""]', ("idle", None))
+                if self.resting is None:
+                    self.resting = self.loop.call_later(REST, self._rest)
         self._expire(now)
         self._dispatch()
         if (busy or self.waiting) and not self.closed and self.timer is None:
             self.timer = self.loop.call_later(TICK, self._tick)
+
+    def _rest(self):
+        """Have contexts without work give back the memory that calls have left in them."""
+        cdef Lane lane
+        self.resting = None
+        for lane in self.lanes.values():
+            if not lane.tired or not lane.ready:
+                continue
+            if lane.used or lane.calls or lane.operations:
+                self.resting = self.resting or self.loop.call_later(REST, self._rest)
+                continue
+            lane.tired = False
+            threading.Thread(target=lane.isolate.rest, name="v8-rest", daemon=True).start()
 
     def _look(self, Lane lane, double now):
         """Whether what runs in a context has run for too long."""
@@ -404,8 +421,9 @@ cdef class Pool(Queues):
         if self.closed:
             return
         self.closed = True
-        if self.timer is not None:
-            self.timer.cancel()
+        for timer in (self.timer, self.resting):
+            if timer is not None:
+                timer.cancel()
         for queue in [self.quick, *self.slow.values(), *self.dedicated.values()]:
             while queue:
                 self._finish(queue.popleft(), "closed", None, "the worker is ending")

@@ -1,7 +1,7 @@
 """The bridge to V8: the C interface of the mini-racer library, called without its Python layer.
 
 Threads. Every isolate has one thread of its own, made by the library. All functions here are called from the worker's
-loop, except `Isolate.start` and `Isolate.close`, which block and belong on another thread; both release the GIL.
+loop, except `Isolate.start`, `rest` and `close`, which block and belong on another thread; both release the GIL.
 Callbacks (`on_value`, `on_bell`) run on isolate threads, without the GIL, and only append to `events` or read the box.
 
 Ownership. A `Raw*` that the library hands out belongs to whoever holds it, and goes back with `mr_free_value`, before its

@@ -479,6 +479,13 @@ cdef class Isolate:
         if self.context:
             lib.hard_limit(self.context, memory)
 
+    def rest(self):
+        """Give memory back that calls have left; blocks until the scripts that run have ended."""
+        cdef uint64_t context = self.context
+        if context:
+            with nogil:
+                lib.low_memory(context)
+
     @property
     def used(self):
         """CPU time of the isolate's thread, seconds."""

