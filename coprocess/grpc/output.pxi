@@ -61,7 +61,10 @@ cdef class Output:
                 free(self.buffer)
                 self.buffer = NULL
                 self.room = 0
-            self.transport.write(data)
+            try:
+                self.transport.write(data)
+            except RuntimeError:        # uvloop: an attempt to connect that was given up leaves a closed handle that does not say so
+                return 0
             self.flushed(PyBytes_GET_SIZE(data))
         return 0
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from coprocess.driver import Reply
-from coprocess.grpc import GrpcSettings
+from coprocess.grpc import GrpcDriver, GrpcSettings
 from coprocess.grpc.link import GROWTH, JITTER
 from tests.coprocess.grpc.model import (
     ACK,
@@ -250,6 +250,25 @@ def test_a_server_that_says_goaway_at_once_is_not_hammered() -> None:
     connections, detail = drive(main())
     assert 2 <= connections <= 8
     assert "GOAWAY: ENHANCE_YOUR_CALM too many" in detail
+
+
+def test_closing_ends_at_any_moment_of_connecting() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.greet()
+        await peer.rest()
+
+    async def main() -> int:
+        async with scripted(script) as server:
+            for turns in range(60):
+                driver = GrpcDriver(GrpcSettings("plugin", server.target))
+                await driver.start()
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                await asyncio.wait_for(driver.close(0), 5)
+                assert driver.counts()["connections"] == 0
+            return server.connections
+
+    assert drive(main()) > 0
 
 
 def test_a_silent_connection_is_found_by_a_ping() -> None:
