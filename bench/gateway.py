@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
 import urllib.request
@@ -55,6 +56,7 @@ def write(
     server: dict[str, Any] = {}
     if tls:
         server = {"use_ssl": True, "certificates": [{"domain_name": "", "cert_file": tls[0], "key_file": tls[1]}]}
+    more = options or {}
     conf = {
         "listen_address": "127.0.0.1",
         "listen_port": port,
@@ -63,8 +65,8 @@ def write(
         "pid_file_location": str(home / "gateway.pid"),
         "log_level": "error",
         "http_server_options": server,
-        "preforge": {"workers": workers, "request_id": {"response": True}},
-        **(options or {}),
+        **more,
+        "preforge": {"workers": workers, "request_id": {"response": True}, **more.get("preforge", {})},
     }
     path = home / "tyk.conf"
     path.write_text(json.dumps(conf, indent=1))
@@ -85,6 +87,27 @@ def javascript_hook() -> dict[str, Any]:
     """What gives the API under test the hook of hooks/pre.js."""
     hook = {"name": "benchPre", "path": str(HOOKS / "pre.js"), "require_session": False}
     return {"custom_middleware": {"driver": "otto", "pre": [hook]}}
+
+
+def wait_for_hook(port: int, seconds: float = 20.0) -> None:
+    """Wait until requests are answered, and see to it that the upstream gets what the hook makes of them. Raises StartError.
+
+    It answers /seen with X-Bench, User-Agent and the parameter bench of the request that it has got. The gateway gives a
+    request without User-Agent one of its own.
+    """
+    deadline = time.monotonic() + seconds
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/api/seen", headers={"User-Agent": "client"})
+    while True:
+        try:
+            with urllib.request.urlopen(request, timeout=5) as answer:
+                seen = answer.read().decode()
+            break
+        except OSError as error:
+            if time.monotonic() > deadline:
+                raise StartError(f"the hook does not run: {error}") from error
+            time.sleep(0.1)
+    if not re.fullmatch(r"1\|(?!client).*\|1", seen):
+        raise StartError(f"the hook has not done what it has to: X-Bench, User-Agent and bench are {seen!r} for the upstream")
 
 
 def virtual_endpoint() -> dict[str, Any]:

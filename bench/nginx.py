@@ -48,7 +48,7 @@ http {{
 
 
 def static(folder: Path, port: int) -> Path:
-    """Configuration of the upstream: /x answers 13 bytes, /1k and /100k files of that size."""
+    """Configuration of the upstream: /x answers 13 bytes, /1k and /100k files of that size, /seen what a hook changes."""
     files = folder / "files"
     files.mkdir(exist_ok=True)
     (files / "1k").write_bytes(b"x" * 1024)
@@ -60,6 +60,7 @@ def static(folder: Path, port: int) -> Path:
         f"""  server {{
     listen 127.0.0.1:{port};
     location = /x {{ return 200 "hello, world\\n"; }}
+    location = /seen {{ return 200 "$http_x_bench|$http_user_agent|$arg_bench"; }}
     location / {{ root {files}; sendfile on; open_file_cache max=10; }}
   }}
 """,

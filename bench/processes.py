@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 
@@ -26,19 +27,34 @@ def tree(pid: int) -> list[int]:
     """A process and all that descend from it."""
     found = [pid]
     for parent in found:
-        for task in Path(f"/proc/{parent}/task").glob("*/children"):
-            with contextlib.suppress(OSError):
-                found.extend(int(child) for child in task.read_text().split())
+        found.extend(_children(parent))
     return found
 
 
 def cpu_seconds(pid: int) -> float:
     """User and system time of a process tree: the kernel's exact count per process, ended threads included."""
+    return _cpu_seconds(tree(pid))
+
+
+def plugin_seconds(pid: int) -> float:
+    """The same of the processes that the children of a process have started: of a gateway, the plugins of its workers."""
+    return _cpu_seconds([below for child in _children(pid) for below in tree(child)[1:]])
+
+
+def _cpu_seconds(pids: list[int]) -> float:
     total = 0
-    for one in tree(pid):
+    for one in pids:
         with contextlib.suppress(OSError):
             total += time.clock_gettime_ns((~one << 3) | 2)
     return total / 1e9
+
+
+def _children(pid: int) -> list[int]:
+    found: list[int] = []
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            found.extend(int(child) for child in task.read_text().split())
+    return found
 
 
 def rss_bytes(pid: int) -> int:
@@ -68,15 +84,32 @@ class Child:
 
     def wait_port(self, port: int, seconds: float = 60.0) -> None:
         """Wait until the process listens. Raises StartError."""
+        self._wait(lambda: socket.create_connection(("127.0.0.1", port), 1), f"port {port}", seconds)
+
+    def wait_socket(self, path: Path, seconds: float = 60.0) -> None:
+        """Wait until the process listens on a unix socket. Raises StartError."""
+
+        def connect() -> socket.socket:
+            sock = socket.socket(socket.AF_UNIX)
+            try:
+                sock.connect(str(path))
+            except OSError:
+                sock.close()
+                raise
+            return sock
+
+        self._wait(connect, str(path), seconds)
+
+    def _wait(self, connect: Callable[[], socket.socket], what: str, seconds: float) -> None:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
                 break
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            with contextlib.suppress(OSError), connect():
                 return
             time.sleep(0.05)
         tail = self.log.read_text(errors="replace")[-2000:]
-        raise StartError(f"{self.name} does not listen on port {port}:\n{tail}")
+        raise StartError(f"{self.name} does not listen on {what}:\n{tail}")
 
     def end(self) -> None:
         """Let it finish; kill it after five seconds."""

@@ -4,7 +4,14 @@ Method. The proxy under test is pinned to the first CPU, generator and static up
 connections, closed loop. For each row nginx and the gateway take turns, pair by pair, so that both see the same
 machine; CPU time is user and system time of all processes of the proxy (the gateway's embedded store is one of them),
 from the kernel's own count, divided by the requests served. The figures are medians of the pairs, and the ratio is the
-median of the pairs' ratios. A row with a failed request is not printed as a figure, and the command fails.
+median of the pairs' ratios. A row with a failed request is not printed as a figure, and the command fails; one that needs
+something that is not here is skipped, with the reason.
+
+Plugins. All rows with a hook have the same one, and before they are measured the upstream has to have seen what it does. CPU
+time of processes that run plugins is a figure of its own and not part of the ratio. A gRPC server is such a process; it runs
+on the second CPU, like the upstream. Plugins over pipes and of bundles are children of the gateway, on the first CPU.
+
+Latency. Some rows are measured with one connection in a closed loop as well, always by our own generator.
 """
 
 from __future__ import annotations
@@ -18,49 +25,21 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from bench import gateway, nginx
-from bench.load.drive import LoadError, drive, tool
-from bench.processes import Child, StartError, cpu_seconds, free_port
+from bench.load.drive import Latency, LoadError, drive, latency, tool
+from bench.plugins.setups import Absent, Setup
+from bench.processes import Child, StartError, cpu_seconds, free_port, plugin_seconds
+from bench.rows import ROWS, Row
 
 CONNECTIONS = 64
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """What to measure."""
-
-    name: str
-    path: str = "/api/x"
-    body_bytes: int = 13
-    workers: int = 1
-    definitions: int = 1
-    tls: bool = False
-    keyed: bool = False
-    options: dict[str, Any] = field(default_factory=dict)
-    api: dict[str, Any] = field(default_factory=dict)      # fields of the definition
-
-
-ANALYTICS = {"enable_analytics": True, "analytics_config": {"type": ""}}
-ROLLING = {"enable_redis_rolling_limiter": True}
-
-ROWS = {
-    "small": Row("keyless, 13 bytes"),
-    "1k": Row("keyless, 1 KB body", "/api/1k", 1024),
-    "100k": Row("keyless, 100 KB body", "/api/100k", 102400),
-    "apis": Row("keyless, 10,000 definitions", definitions=10000),
-    "tls": Row("keyless, TLS in front", tls=True),
-    "workers": Row("keyless, 2 workers on 2 CPUs", workers=2),
-    "token": Row("token, rate limit, quota", keyed=True),
-    "full": Row("token, rate limit, quota, analytics", keyed=True, options=ANALYTICS),
-    "js": Row("one JavaScript pre hook", options={"enable_jsvm": True}, api=gateway.javascript_hook()),
-    "virtual": Row("JavaScript virtual endpoint", options={"enable_jsvm": True}, api=gateway.virtual_endpoint()),
-    "rolling": Row("token, rolling window in the store, quota, analytics", keyed=True, options={**ANALYTICS, **ROLLING}),
-}
+PLUGIN_NOTE = (
+    "Preforge's CPU, and so the ratio, is that of the gateway's own processes. A gRPC server runs on the other CPU, like the "
+    "upstream; JSON-RPC and Python plugins are children of the gateway, on its CPU."
+)
 
 
 @dataclass(slots=True)
@@ -75,7 +54,19 @@ class Figures:
     high: float = 0.0
     nginx_rate: float = 0.0
     ours_rate: float = 0.0
+    plugin_us: float | None = None      # of the plugin's processes, which ours_us leaves out
+    latency: Latency | None = None
     error: str = ""
+    skipped: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One load of one proxy: CPU of the proxy itself and of its plugins in microseconds per request, requests per second."""
+
+    own_us: float
+    plugin_us: float
+    rate: float
 
 
 def certificate(folder: Path) -> tuple[str, str]:
@@ -89,49 +80,77 @@ def certificate(folder: Path) -> tuple[str, str]:
     return str(cert), str(key)
 
 
-def measure(row: Row, number: int, folder: Path, binary: str, upstream: int, seconds: float, rounds: int) -> Figures:
-    """Run one row; number: makes its files its own."""
+def measure(
+    row: Row, number: int, folder: Path, binary: str, upstream: int, seconds: float, rounds: int, latencies: bool = False
+) -> Figures:
+    """Run one row; number: makes its files its own; latencies: with one connection, too, if the row has that."""
     cpus = sorted(os.sched_getaffinity(0))
     first, last = ({cpus[0]}, {cpus[-1]}) if row.workers == 1 else (set(cpus), set(cpus))
-    tls = certificate(folder) if row.tls else None
-    ports = (free_port(), free_port())
-    conf = gateway.write(
-        folder, f"gateway-{number}", ports[1], f"http://127.0.0.1:{upstream}/",
-        row.workers, row.definitions, tls, {**row.api, **(gateway.keyed() if row.keyed else {})}, row.options,
-    )  # fmt: skip
+    home = folder / f"row-{number}"
+    home.mkdir()
+    figures = Figures(row.name)
     children: list[Child] = []
-    samples: list[list[tuple[float, float]]] = [[], []]
     try:
-        config = nginx.proxy(folder, ports[0], upstream, row.workers, tls)
-        children.append(Child("nginx-proxy", [binary, "-e", "stderr", "-c", str(config)], folder, first))
-        children[0].wait_port(ports[0])
-        children.append(Child("preforge", gateway.command(conf), folder, first))
-        children[1].wait_port(ports[1])
+        setup = row.hook(home, last) if row.hook else Setup(row.api, row.options)
+        if setup.server is not None:
+            children.append(setup.server)
+        tls = certificate(home) if row.tls else None
+        ports = (free_port(), free_port())
+        config = nginx.proxy(home, ports[0], upstream, row.workers, tls)
+        rival = Child("nginx-proxy", [binary, "-e", "stderr", "-c", str(config)], home, first)
+        children.append(rival)
+        rival.wait_port(ports[0])
+        conf = gateway.write(
+            home, "gateway", ports[1], f"http://127.0.0.1:{upstream}/", row.workers, row.definitions, tls,
+            {**setup.api, **(gateway.keyed() if row.keyed else {})}, setup.options,
+        )  # fmt: skip
+        ours = Child("preforge", gateway.command(conf), home, first)
+        children.append(ours)
+        ours.wait_port(ports[1])
+        if row.hook:
+            gateway.wait_for_hook(ports[1])
         key = gateway.create_key(ports[1], gateway.session(1e6, 1, 10**12)) if row.keyed else ""
         header = f"Authorization: {key}" if row.keyed else ""
+        rivals: list[Sample] = []
+        samples: list[Sample] = []
         for turn in range(rounds + 1):
-            for which in (0, 1):
-                before = cpu_seconds(children[which].pid)
-                result = drive(ports[which], row.path, seconds, CONNECTIONS, last, row.body_bytes, row.tls, header)
-                spent = cpu_seconds(children[which].pid) - before
+            for port, proxy, plugins, found in ((ports[0], rival, Setup(), rivals), (ports[1], ours, setup, samples)):
+                before = _spent(proxy, plugins)
+                result = drive(port, row.path, seconds, CONNECTIONS, last, row.body_bytes, row.tls, header)
+                own, plugin = (after - was for after, was in zip(_spent(proxy, plugins), before, strict=True))
                 if turn:  # the first pair warms up
-                    samples[which].append((spent / result.requests * 1e6, result.rate))
+                    found.append(Sample(own / result.requests * 1e6, plugin / result.requests * 1e6, result.rate))
+        _summarise(figures, rivals, samples)
+        if setup.server is not None or setup.children:
+            figures.plugin_us = statistics.median(s.plugin_us for s in samples)
+        if latencies and row.latency:
+            figures.latency = latency(ports[1], row.path, seconds, last, row.body_bytes)
+    except Absent as reason:
+        figures.skipped = str(reason)
     except (LoadError, StartError) as error:
-        return Figures(row.name, error=str(error).strip())
+        figures.error = str(error).strip()
     finally:
         for child in children:
             child.end()
-    ratios = [ours[0] / theirs[0] for theirs, ours in zip(*samples, strict=True)]
-    return Figures(
-        row.name,
-        statistics.median(s[0] for s in samples[0]),
-        statistics.median(s[0] for s in samples[1]),
-        statistics.median(ratios),
-        min(ratios),
-        max(ratios),
-        statistics.median(s[1] for s in samples[0]),
-        statistics.median(s[1] for s in samples[1]),
-    )
+    return figures
+
+
+def _spent(proxy: Child, setup: Setup) -> tuple[float, float]:
+    """CPU seconds of a proxy so far, and of its plugins."""
+    everything = cpu_seconds(proxy.pid)
+    if setup.server is not None:
+        return everything, cpu_seconds(setup.server.pid)
+    below = plugin_seconds(proxy.pid) if setup.children else 0.0
+    return everything - below, below
+
+
+def _summarise(figures: Figures, rivals: list[Sample], samples: list[Sample]) -> None:
+    ratios = [ours.own_us / theirs.own_us for theirs, ours in zip(rivals, samples, strict=True)]
+    figures.nginx_us = statistics.median(s.own_us for s in rivals)
+    figures.ours_us = statistics.median(s.own_us for s in samples)
+    figures.ratio, figures.low, figures.high = statistics.median(ratios), min(ratios), max(ratios)
+    figures.nginx_rate = statistics.median(s.rate for s in rivals)
+    figures.ours_rate = statistics.median(s.rate for s in samples)
 
 
 def stamp(binary: str) -> str:
@@ -152,18 +171,33 @@ def stamp(binary: str) -> str:
 def table(rows: list[Figures]) -> str:
     """The figures as Markdown."""
     lines = [
-        "| row | nginx us/request | Preforge us/request | ratio (lowest-highest pair) | nginx req/s | Preforge req/s |",
-        "|---|---|---|---|---|---|",
+        "| row | nginx us/request | Preforge us/request | ratio (lowest-highest pair) | nginx req/s | Preforge req/s "
+        "| plugin's processes us/request |",
+        "|---|---|---|---|---|---|---|",
     ]
     for r in rows:
-        if r.error:
-            lines.append(f"| {r.name} | not measured: {r.error.splitlines()[0]} | | | | |")
+        if r.error or r.skipped:
+            why = f"not measured: {r.error.splitlines()[0]}" if r.error else f"skipped: {r.skipped}"
+            lines.append(f"| {r.name} | {why} | | | | | |")
         else:
+            plugin = "" if r.plugin_us is None else f"{r.plugin_us:.1f}"
             lines.append(
                 f"| {r.name} | {r.nginx_us:.1f} | {r.ours_us:.1f} | {r.ratio:.2f} ({r.low:.2f}-{r.high:.2f}) "
-                f"| {r.nginx_rate:,.0f} | {r.ours_rate:,.0f} |"
+                f"| {r.nginx_rate:,.0f} | {r.ours_rate:,.0f} | {plugin} |"
             )
+    if any(r.plugin_us is not None for r in rows):
+        lines += ["", PLUGIN_NOTE]
     return "\n".join(lines)
+
+
+def latency_table(rows: list[Figures]) -> str:
+    """The latencies as Markdown; "" if there are none."""
+    lines = [
+        f"| {r.name} | {r.latency.p50:.0f} | {r.latency.p99:.0f} | {r.latency.rate:,.0f} |" for r in rows if r.latency
+    ]
+    if not lines:
+        return ""
+    return "\n".join(["| latency, 1 connection | p50 us | p99 us | req/s |", "|---|---|---|---|", *lines])
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -172,6 +206,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=4.0, help="of load per sample (default 4)")
     parser.add_argument("--rounds", type=int, default=3, help="pairs per row, after one that warms up (default 3)")
     parser.add_argument("--rows", default=",".join(ROWS), help=f"comma separated, of {', '.join(ROWS)}")
+    parser.add_argument("--latency", action=argparse.BooleanOptionalAction, default=True,
+                        help="measure some rows with one connection, too (default: yes)")  # fmt: skip
     parser.add_argument("--json", metavar="FILE", help="write the figures there too")
     options = parser.parse_args(arguments)
     unknown = [name for name in options.rows.split(",") if name not in ROWS]
@@ -192,11 +228,14 @@ def main(arguments: list[str] | None = None) -> int:
             upstream.wait_port(port)
             for number, key in enumerate(options.rows.split(",")):
                 print(f"measuring: {ROWS[key].name} ...", file=sys.stderr, flush=True)
-                found.append(measure(ROWS[key], number, folder, binary, port, options.seconds, options.rounds))
+                row = ROWS[key]
+                found.append(measure(row, number, folder, binary, port, options.seconds, options.rounds, options.latency))
         finally:
             upstream.end()
     print(stamp(binary) + "\n")
     print(table(found))
+    if any(f.latency for f in found):
+        print("\n" + latency_table(found))
     if options.json:
         Path(options.json).write_text(json.dumps({"stamp": stamp(binary), "rows": [asdict(f) for f in found]}, indent=1))
     return 1 if any(f.error for f in found) else 0
