@@ -74,6 +74,8 @@ def drive(
     total, rate = _TOTAL.search(done.stdout), _RATE.search(done.stdout)
     if total is None or rate is None:
         raise LoadError(f"wrk printed something unexpected:\n{done.stdout}")
+    if not int(total[1]):
+        raise LoadError(f"no request was answered in {seconds:g} seconds")
     read = _READ.search(done.stdout)
     if read is None or float(read[1]) * _UNITS[read[2]] < 0.99 * body_bytes * int(total[1]):
         raise LoadError(f"the answers were shorter than {body_bytes} bytes:\n{done.stdout}")
@@ -83,8 +85,6 @@ def drive(
 def latency(port: int, path: str, seconds: float, cpus: set[int], body_bytes: int) -> Latency:
     """How long requests take, one after the other on one connection, measured by our own engine. Raises LoadError."""
     raw = _engine(port, path, seconds, 1, cpus, body_bytes, "")
-    if not raw["requests"]:
-        raise LoadError(f"no request was answered in {seconds:g} seconds")
     counts = {int(at): count for at, count in raw["buckets"].items()}
     return Latency(quantile(counts, 0.5), quantile(counts, 0.99), raw["requests"] / seconds)
 
@@ -108,6 +108,8 @@ def _engine(
     raw: dict[str, Any] = json.loads(done.stdout)
     if raw["failed"]:
         raise LoadError(f"failed requests: {raw['failed']}")
+    if not raw["requests"]:
+        raise LoadError(f"no request was answered in {seconds:g} seconds")
     return raw
 
 

@@ -14,6 +14,7 @@ from collections import deque
 from typing import cast
 
 import uvloop
+from google.protobuf.message import DecodeError
 
 from coprocess.grpc import hpack
 from coprocess.proto import coprocess_object_pb2 as messages
@@ -42,7 +43,7 @@ def answer(message: bytes) -> bytes | int:
     """The hook: what pre.js does. message: an Object. Returns an Object, or a grpc-status."""
     try:
         thing = messages.Object.FromString(message)
-    except ValueError:
+    except DecodeError:
         return _INVALID
     if thing.hook_name != HOOK:
         return _UNIMPLEMENTED
