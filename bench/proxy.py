@@ -91,7 +91,7 @@ def measure(
     figures = Figures(row.name)
     children: list[Child] = []
     try:
-        setup = row.hook(home, last) if row.hook else Setup(row.api, row.options)
+        setup = row.hook(home, last) if row.hook else Setup()
         if setup.server is not None:
             children.append(setup.server)
         tls = certificate(home) if row.tls else None
@@ -102,7 +102,7 @@ def measure(
         rival.wait_port(ports[0])
         conf = gateway.write(
             home, "gateway", ports[1], f"http://127.0.0.1:{upstream}/", row.workers, row.definitions, tls,
-            {**setup.api, **(gateway.keyed() if row.keyed else {})}, setup.options,
+            {**row.api, **setup.api, **(gateway.keyed() if row.keyed else {})}, {**row.options, **setup.options},
         )  # fmt: skip
         ours = Child("preforge", gateway.command(conf), home, first)
         children.append(ours)

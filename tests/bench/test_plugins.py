@@ -98,8 +98,9 @@ def test_a_client_that_breaks_the_rules_ends_the_server(tmp_path: Path, monkeypa
         async with driving(f"tcp://127.0.0.1:{port}") as driver:
             check(await tell(driver, call()))
 
-    with served(tmp_path, str(port), monkeypatch):
+    with served(tmp_path, str(port), monkeypatch) as child:
         drive(run())
+        assert child.process.poll() is None
 
 
 def test_it_speaks_with_the_gateway_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,6 +109,7 @@ def test_it_speaks_with_the_gateway_only(tmp_path: Path, monkeypatch: pytest.Mon
         stub = services.DispatcherStub(channel)  # type: ignore[no-untyped-call]
         for n in range(3):
             found = stub.Dispatch(messages.Object.FromString(call(f"/{n}")), timeout=20, wait_for_ready=True)
+            assert found.hook_name == "benchPre"
             check(Reply("ok", found.SerializeToString()), f"/{n}")
 
 
