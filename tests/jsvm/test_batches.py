@@ -155,3 +155,24 @@ def test_reloads_with_other_constants_leave_nothing_behind() -> None:
 
 def _constants(n: int) -> str:
     return f'{{"config": "[{n}]", "api": "", "name": "", "hook": ""}}'
+
+
+def test_a_program_that_an_old_hook_brings_back_is_forgotten_again() -> None:
+    with running(ONE) as vm:
+        old, kept = vm.hook("function h() { return 'old'; }"), vm.hook(QUICK)
+        for _ in range(3):
+            assert (vm.text(old), vm.text(kept, 1)) == ("old", "quick 1")
+            vm.pool.configure(ONE, [kept.program])
+        assert [len(lane.programs) for lane in vm.pool.lanes.values()] == [1]
+        assert (vm.text(old), vm.text(kept, 1)) == ("old", "quick 1")
+
+
+def test_a_context_that_an_old_hook_brings_back_for_its_state_ends_again() -> None:
+    program = script("var n = 0; function h() { return '' + ++n; }", shared=True)
+    with running(PoolSettings(contexts=1, max_contexts=4)) as vm:
+        old, kept = vm.hook(program), vm.hook(QUICK)
+        vm.text(kept, 1)
+        for _ in range(3):
+            assert vm.text(old) == "1"
+            vm.pool.configure(ONE, [kept.program])
+            assert vm.settle()["contexts"] == 1

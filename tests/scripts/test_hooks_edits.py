@@ -74,9 +74,9 @@ def test_the_short_way_does_what_the_long_one_does(gateway: Gateway) -> None:
     assert 150 <= passed < 300
 
 
-@pytest.mark.parametrize("count", [1, 64, 65, 500, 3000])
+@pytest.mark.parametrize("count", [1, 64, 65, 200])
 def test_many_fields_are_set_the_same_way(gateway: Gateway, count: int) -> None:
-    _both(gateway, [{"X-1": "one"}, ["X-1", "Accept"], {}, {}, count], "", ["Accept: text/plain"])
+    assert _both(gateway, [{"X-1": "one"}, ["X-1", "Accept"], {}, {}, count], "", ["Accept: text/plain"]) == 200
 
 
 @pytest.mark.parametrize("value", ["\udc80\udcff", "\ud800", "caf\u00e9"])
