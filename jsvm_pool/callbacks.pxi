@@ -71,14 +71,14 @@ cdef void on_bell(int slot) noexcept nogil:
     box.said = NULL
     box.said_units = 0
     if op != OP_CALL:
-        append(op, slot, 0, NULL, said, n, False)
+        append(op, slot, <uint32_t>mail[W_STARTED], NULL, said, n, False)
         return
     pthread_mutex_lock(&box.lock)
     box.waiting = True
     box.answered = box.aborted
     box.status = 0
     pthread_mutex_unlock(&box.lock)
-    append(op, slot, 0, NULL, said, n, False)
+    append(op, slot, <uint32_t>mail[W_STARTED], NULL, said, n, False)
     pthread_mutex_lock(&box.lock)
     while not box.answered:
         pthread_cond_wait(&box.change, &box.lock)

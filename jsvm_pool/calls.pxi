@@ -44,7 +44,8 @@ cdef class Hook:
         self.timeout = timeout
         self.loaded = pool.intern(program)
         self.constants = constants
-        self.key = pool.number_of((self.loaded.number, entry, mode, constants))
+        self.owned = pool.key_of((self.loaded.number, entry, mode, constants))
+        self.key = self.owned.number
         self.name = name
         self.counter = counter
 
@@ -58,11 +59,17 @@ cdef class Hook:
         return 0
 
 
+cdef class Key:
+    def __init__(self, int number):
+        self.number = number
+
+
 cdef class Loaded:
     def __init__(self, object program, int number):
         self.program = program
         self.number = number
         self.text = program_text(number, program)
+        self.solo = leaves_jobs(program)
 
 
 cdef class Batch:

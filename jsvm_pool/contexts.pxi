@@ -10,7 +10,7 @@ cdef class Contexts:
         self.lanes = {}
         self.isolates = {}
         self.programs = {}
-        self.keys = {}
+        self.keys = WeakValueDictionary()
         self.free_slots = []
         self.waiters = []
         self.boot = settings_text(settings)
@@ -47,9 +47,13 @@ cdef class Contexts:
             self.next_number += 1
         return loaded
 
-    def number_of(self, tuple what):
-        """The one number for a function of a program with its constants."""
-        return self.keys.setdefault(what, len(self.keys))
+    def key_of(self, tuple what):
+        """The one Key for a function of a program with its constants."""
+        key = self.keys.get(what)
+        if key is None:
+            self.last_key += 1
+            key = self.keys[what] = Key(self.last_key)
+        return key
 
     def _take(self, Lane lane, Hook hook):
         """Load the program of a hook into a context that does not have it."""
@@ -165,6 +169,7 @@ cdef class Contexts:
 
     def _closed(self, Lane lane):
         lane.gone = True
+        self._drain()                   # what it said must not be taken for that of the next one in its slot
         self.closing -= 1
         self.free_slots.append(lane.slot)
         if not self.closed and len(self.lanes) < self.settings.contexts:
@@ -235,6 +240,32 @@ cdef class Contexts:
                     self._operate(lane, F_CONFIGURE, self.boot, ("configure", None))
         for program in [program for program in self.programs if program not in used]:
             self._forget(self.programs.pop(program))
+        self._sweep()
+
+    def _sweep(self):
+        """Take out of the contexts what no hook needs any more: runners for other constants, and programs that hooks which had
+        gone on after a reload have brought back."""
+        cdef Lane lane
+        known = {(<Loaded>loaded).number for loaded in self.programs.values()}
+        keys = {(<Key>key).number for key in list(self.keys.values())}
+        for lane in list(self.lanes.values()):
+            if lane.program is not None and lane.program.number not in known:
+                if not lane.calls and not lane.wanted and lane.ready:
+                    self._retire(lane)
+                continue
+            for number in lane.programs - known:
+                lane.programs.remove(number)
+                self._drop(lane, number, [key.number for what, key in list(self.keys.items()) if what[0] == number])
+            gone = lane.runners.keys() - keys
+            if gone:
+                self._drop(lane, -1, gone)
+
+    cdef int _drop(self, Lane lane, int number, object keys) except -1:
+        """Have a context forget a program, -1 for none, and runners."""
+        runners = [lane.runners.pop(key) for key in keys if key in lane.runners]
+        text = b"[%d,[%b]]" % (number, b",".join([runner.strip(b",[") for runner in runners]))
+        self._operate(lane, F_DROP, text, ("drop", None))
+        return 0
 
     def _forget(self, Loaded loaded):
         """Take a program out of all contexts."""
@@ -246,10 +277,7 @@ cdef class Contexts:
                 self._retire(lane)
             elif loaded.number in lane.programs:
                 lane.programs.remove(loaded.number)
-                for what, key in self.keys.items():
-                    if what[0] == loaded.number:
-                        lane.runners.pop(key, None)
-                self._operate(lane, F_DROP, str(loaded.number).encode(), ("drop", None))
+                self._drop(lane, loaded.number, [key.number for what, key in list(self.keys.items()) if what[0] == loaded.number])
 
     def _loads(self, Lane lane, Loaded loaded):
         """Whether a context is at loading a program."""

@@ -5,12 +5,18 @@ cdef class HostCalls(Contexts):
         """The call that runs keeps its context; those that have not begun go elsewhere."""
         raise NotImplementedError
 
-    def _asked(self, Lane lane, int kind, str text):
-        cdef Call call = None
-        hook = self._speaker(lane)
+    cdef Call _speaking(self, Lane lane, unsigned int ticket):
+        raise NotImplementedError
+
+    def _asked(self, Lane lane, int kind, unsigned int ticket, str text):
+        cdef Call call = self._speaking(lane, ticket)
+        hook = call.hook if call is not None else self._speaker(lane, ticket)
         self.counts["host_calls"] += 1
-        if lane.calls:
-            call = <Call>lane.calls[0]
+        for batch in lane.batches:
+            self._collect(lane, <Batch>batch)
+        if call is not None:
+            if call.finished:           # it did not wait for what it asked later
+                return
             call.asked = True
             if lane.program is None:
                 call.hook.mark_slow()

@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from jsvm_pool.program import Program, Source
 from jsvm_pool.runtime import underscore
 from jsvm_pool.settings import PoolSettings
+
+# What a script needs to make promises, unless it has that from a text that it evaluates.
+_PROMISES = re.compile(r"\b(?:async|Promise|import|TykFetch|fromAsync)\b")
+
+
+def leaves_jobs(program: Program) -> bool:
+    """Whether calls of a program may leave jobs to the engine, which runs them after the call."""
+    texts = [source.text for source in program.sources] + [module.text for module in program.modules] + list(program.entries)
+    texts += [expression for source in program.sources for expression, _ in source.exports]
+    if program.library is not None:
+        texts.append(program.library.text)
+    return any(_PROMISES.search(text) is not None for text in texts)
 
 
 def settings_text(settings: PoolSettings) -> bytes:

@@ -26,6 +26,11 @@ cdef class CallResult:
     cdef readonly str error
     cdef readonly bint edits
 
+cdef class Key:
+    """The number of what hooks have in common that one runner can serve. Owned by the hooks: it ends with the last of them."""
+    cdef object __weakref__
+    cdef readonly int number
+
 cdef class Loaded:
     """A program and what the contexts of this worker made of it. Those that are equal share one."""
     cdef readonly object program
@@ -33,6 +38,7 @@ cdef class Loaded:
     cdef readonly bytes text            # what `take` is given
     cdef readonly object report         # Report, None until it has been loaded once
     cdef int attempts                   # to load it that the engine ended
+    cdef bint solo                      # its calls get batches of their own: they may leave jobs to the engine's queue
 
 cdef class Receiver:
     """What may stand for the `done` of a call: told how it ended without a CallResult."""
@@ -54,6 +60,7 @@ cdef class Hook:
     cdef readonly Loaded loaded
     cdef readonly str constants         # what is the same for all calls, JSON
     cdef readonly int key               # the same number for hooks that one runner can serve
+    cdef Key owned                      # it
     cdef Counter counter                # None: its calls are not counted
     cdef readonly str name              # for messages
     cdef public bint slow
@@ -91,10 +98,10 @@ cdef class Lane:
     cdef object calls                   # deque of Call, in the order in which they run
     cdef list batches                   # the one that runs, and the next
     cdef dict operations                # sequence -> Batch or (what, details)
-    cdef set programs                   # numbers of those that it has been given
-    cdef dict runners                   # Hook.key -> what a call of it begins with in a batch: its number in the context
+    cdef readonly set programs          # numbers of those that it has been given
+    cdef readonly dict runners          # Hook.key -> what a call of it begins with in a batch: its number in the context
     cdef dict wanted                    # Hook.key -> calls that wait for that number
-    cdef unsigned int issued            # tickets
+    cdef public unsigned int issued     # tickets
     cdef bint alone                     # one call has it for itself
     cdef bint used                      # since it was last asked whether it is idle
     cdef bint tired                     # used since it last gave memory back
@@ -108,7 +115,8 @@ cdef class Contexts:
     cdef readonly dict lanes            # slot -> Lane
     cdef dict isolates                  # slot -> Isolate, of lanes that are not retired
     cdef dict programs                  # program -> Loaded
-    cdef dict keys                      # (number of the program, entry, mode, constants) -> Hook.key
+    cdef readonly object keys           # (number of the program, entry, mode, constants) -> Key, as long as a hook has it
+    cdef int last_key
     cdef readonly unsigned long calls   # since the start
     cdef int next_number
     cdef readonly int starting
@@ -127,6 +135,7 @@ cdef class Contexts:
     cdef int _dispatch(self) except -1
     cdef int _again(self, Lane lane, Call call) except -1
     cdef int _queue(self, Call call, bint first) except -1
+    cdef int _drop(self, Lane lane, int number, object keys) except -1
     cdef int _collect(self, Lane lane, Batch batch) except -1
     cdef int _finish(self, Call call, str kind, object text, str error, bint edits=*) except -1
     cdef int _retire(self, Lane lane) except -1
@@ -135,6 +144,7 @@ cdef class Contexts:
 cdef class HostCalls(Contexts):
     cdef object host
     cdef int _skip_behind(self, Lane lane) except -1
+    cdef Call _speaking(self, Lane lane, unsigned int ticket)
 
 cdef class Queues(HostCalls):
     cdef object quick                   # deque of Call
@@ -151,5 +161,6 @@ cdef class Pool(Queues):
     cdef int _last(self, Lane lane, Call call, int kind, object value) except -1
     cdef int _done(self, Call call, bytes value) except -1
     cdef int _take_out(self, Lane lane, Call call) except -1
+    cdef int _move(self, Lane lane, Call call) except -1
     cdef bint _ended(self, object value) except -1
     cdef bint _begun(self, Lane lane, Call call) except -1

@@ -46,6 +46,7 @@ class Call: ...
 
 class Pool:
     lanes: dict[int, Any]
+    keys: Any
     waiting: int
     starting: int
     closing: int

@@ -4,9 +4,10 @@ import json
 import os
 import threading
 from collections import deque
+from weakref import WeakValueDictionary
 
 from jsvm_pool import v8
-from jsvm_pool.payloads import program_text, settings_text
+from jsvm_pool.payloads import leaves_jobs, program_text, settings_text
 from jsvm_pool.runtime import runtime
 from jsvm_pool.settings import Report
 from jsvm_pool.traces import program_sources, readable, syntax_line
@@ -97,14 +98,15 @@ cdef class Pool(Queues):
             if level == "cut":
                 self.counts["cut"] += 1
                 level = "warning"
-            self.log(level, text, self._speaker(lane))
+            self.log(level, text, self._speaker(lane, sequence))
             return
         if kind == CALL or kind == ASYNC:
-            self._asked(lane, kind, value)
+            self._asked(lane, kind, sequence, value)
             return
         if kind == LATE:
-            if lane.calls:
-                self._settled(lane, <Call>lane.calls[0], value.encode("utf-8", "replace"))
+            call = self._speaking(lane, sequence)
+            if call is not None:
+                self._settled(lane, <Call>call, value.encode("utf-8", "replace"))
             return
         what = lane.operations.pop(sequence, None)
         lane.progress_at = self.loop.time()
@@ -119,9 +121,24 @@ cdef class Pool(Queues):
         if what is not None:
             self._operated(lane, what, kind, value)
 
-    def _speaker(self, Lane lane):
-        if lane.calls:
-            return (<Call>lane.calls[0]).hook
+    cdef Call _speaking(self, Lane lane, unsigned int ticket):
+        """The call that a message of a context is from, None if it is from none. It need not be the first one there: those before
+        it, and itself, may have results that have not been taken."""
+        cdef Call call
+        cdef Batch batch
+        for call in lane.calls:
+            if call.ticket == ticket:
+                return call
+        for batch in lane.batches:
+            for call in batch.calls:
+                if call is not None and call.ticket == ticket:
+                    return call
+        return None
+
+    def _speaker(self, Lane lane, unsigned int ticket):
+        cdef Call call = self._speaking(lane, ticket)
+        if call is not None:
+            return call.hook
         for what in lane.operations.values():
             if isinstance(what, tuple) and what[0] == "take":
                 return what[1]
@@ -197,7 +214,11 @@ cdef class Pool(Queues):
         first = batch.taken
         batch.taken = len(batch.calls)
         for call in reversed(batch.calls[first:]):
-            if call is not None:
+            if call is None:
+                continue
+            if first:                   # those before it have ended: that is no failed attempt
+                self._move(lane, call)
+            else:
                 self._again(lane, call)
         return 0
 
@@ -222,6 +243,11 @@ cdef class Pool(Queues):
             if lane.program is None:
                 call.hook.mark_slow()
             return self._skip_behind(lane)
+        if value == b"\x07":
+            call.hook.loaded.solo = True
+            for task in call.tasks or ():
+                task.cancel()
+            return self._move(lane, call)
         if value == b"\x03":
             self._again(lane, call)
             return self._retire(lane)
@@ -265,14 +291,18 @@ cdef class Pool(Queues):
 
     cdef int _again(self, Lane lane, Call call) except -1:
         """The context did not begin it: another one will."""
-        self._take_out(lane, call)
-        if call.finished:
-            return 0
         call.retries += 1
-        self.counts["moved"] += 1
-        if call.retries > MOST_RETRIES:
-            self._finish(call, "busy", None, "no context could begin the call")
-        else:
+        if call.retries <= MOST_RETRIES:
+            return self._move(lane, call)
+        self._take_out(lane, call)
+        self._finish(call, "busy", None, "no context could begin the call")
+        return 0
+
+    cdef int _move(self, Lane lane, Call call) except -1:
+        """Have a call wait again, before all others."""
+        self._take_out(lane, call)
+        if not call.finished:
+            self.counts["moved"] += 1
             self._queue(call, True)
         return 0
 
@@ -435,8 +465,8 @@ cdef class Pool(Queues):
                 self._finish(<Call>call, "closed", None, "the worker is ending")
             lane.wanted.clear()
             if lane.ready:
-                if calls:
-                    lane.isolate.cancel((<Call>calls[0]).task)
+                for task in {(<Call>call).task for call in calls}:
+                    lane.isolate.cancel(task)
                 self._retire(lane)
         await self._until(lambda: not self.closing and not self.starting, seconds)
         self.loop.remove_reader(v8.fileno())

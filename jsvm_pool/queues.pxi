@@ -143,11 +143,16 @@ cdef class Queues(HostCalls):
         cdef Call call
         cdef Py_ssize_t size = 0
         while queue and size < BATCH_BYTES and len(calls) < DEPTH:
-            call = <Call>queue.popleft()
+            call = <Call>queue[0]
+            if call.hook.loaded.solo and calls:
+                break
+            queue.popleft()
             self.waiting -= 1
             if call.hook.key in lane.runners:
                 calls.append(call)
                 size += len(call.payload)
+                if call.hook.loaded.solo:
+                    break
             elif call.hook.key in lane.wanted:
                 lane.wanted[call.hook.key].append(call)
             else:
@@ -192,6 +197,7 @@ cdef class Queues(HostCalls):
         lane.batches.append(batch)
         lane.operations[self.sequence] = batch
         lane.isolate.clear(half)
+        lane.isolate.follow(<unsigned int>(lane.issued - len(calls)))
         task = lane.isolate.call(F_BATCH, b"".join(parts), self.sequence)
         for call in calls:
             call.task = task
@@ -220,8 +226,11 @@ cdef class Queues(HostCalls):
             self.counts[COUNTED.get(kind, "busy")] += 1
         if hook.counter is not None:
             hook.counter.add(kind, took)
-        if isinstance(call.done, Receiver):
-            (<Receiver>call.done).received(kind, <bytes>text, error, edits)
-        else:
-            call.done(CallResult(kind, <bytes>text, error, edits))
+        try:
+            if isinstance(call.done, Receiver):
+                (<Receiver>call.done).received(kind, <bytes>text, error, edits)
+            else:
+                call.done(CallResult(kind, <bytes>text, error, edits))
+        except Exception as problem:    # the calls behind it have results too
+            self.log("error", f"internal: {type(problem).__name__}: {problem}", hook)
         return 0

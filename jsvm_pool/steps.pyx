@@ -182,9 +182,15 @@ cdef class HookStep(ScriptStep):
         cdef list fields = [], gone = []
         cdef HeaderBlock head = x.req
         cdef bytes key, value, query = x.query
-        found = loads(text)
-        sets, deletes, added = found[0], found[1], found[2]
-        if type(sets) is not dict or type(deletes) is not list or type(added) is not dict:
+        try:
+            found = loads(text)
+        except ValueError:              # halves of surrogate pairs, for one
+            return False
+        if type(found) is not list or len(found) != 4:
+            return False
+        sets, deletes, added, meta = found
+        if type(sets) is not dict or type(deletes) is not list or type(added) is not dict or \
+                meta is not None and type(meta) is not dict:
             return False
         for name, one in (<dict>sets).items():
             if type(one) is not str:

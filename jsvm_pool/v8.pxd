@@ -61,4 +61,5 @@ cdef class Isolate:
     cdef int keep(self, Raw* value) except -1
     cdef int clear(self, int half) noexcept
     cdef int done(self, int half) noexcept
+    cdef int follow(self, unsigned int issued) noexcept
     cdef bytes result(self, int half, int* at)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.unicode cimport PyUnicode_DecodeUTF16
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcpy
 from posix.time cimport CLOCK_REALTIME, clock_gettime, clockid_t, timespec
@@ -103,6 +103,8 @@ cdef enum:
     MOST_SLOTS = 4096
     BATCH = 8                   # results that one waking of the loop is worth
     START_SECONDS = 20
+    IN_FLIGHT = 1024            # more calls than a context is given at one time
+    FAR = 1 << 30
     NICE = 15                   # of threads whose scripts run for long: a thirtieth of the time of others
 
 RESULT, NOTHING, ERROR, LOG, CALL, ASYNC, LATE = range(7)
@@ -229,7 +231,8 @@ def drain(dict isolates):
     """Take what has arrived. isolates: slot -> Isolate, those that are in use; what comes from others is freed.
 
     Returns a list of (slot, kind, sequence, value). RESULT: bytes; NOTHING: None; ERROR:
-    (type, text); LOG, CALL, ASYNC, LATE: text of the message, where a byte that is not UTF-8 is a lone surrogate.
+    (type, text); LOG, CALL, ASYNC, LATE: text of the message, where a byte that is not UTF-8 is a lone surrogate, with the number
+    of the call that had begun last when it was sent.
     """
     cdef uint64_t counter
     cdef list found = []
@@ -253,7 +256,7 @@ def drain(dict isolates):
         isolate = isolates.get(event.slot)
         if event.kind != E_VALUE:
             if isolate is not None:
-                found.append((event.slot, LOG + event.kind - 1, 0, text_of(event.units, event.count)))
+                found.append((event.slot, LOG + event.kind - 1, event.sequence, text_of(event.units, event.count)))
             free(event.units)
             continue
         raw = event.value
@@ -473,6 +476,13 @@ cdef class Isolate:
         """Let calls that have not begun, up to the one with this number, return nothing."""
         (<volatile_int*>&self.box.mail[W_SKIP])[0] = <int32_t>until
         full_barrier()
+
+    cdef int follow(self, unsigned int issued) noexcept:
+        """Keep the number that `skip` has set behind those of calls that can still begin, however many there were since: numbers
+        wrap, and half of them count as smaller than a given one. issued: the last one that has been given out."""
+        if <uint32_t>(issued - <uint32_t>self.box.mail[W_SKIP]) > FAR:
+            self.skip(issued - IN_FLIGHT)
+        return 0
 
     def limit(self, size_t memory):
         """Bytes of heap after which a script is ended."""

@@ -9,12 +9,12 @@ const WrongRange = RangeError, WrongSyntax = SyntaxError, SymbolType = Symbol, P
 const promiseThen = Promise.prototype.then, promiseResolve = Promise.resolve, PromiseType = Promise;
 const charCodeAt = String.prototype.charCodeAt, slice = String.prototype.slice, indexOf = String.prototype.indexOf;
 const codeAt = BuiltIn.prototype.call.bind(charCodeAt);      // without the array that apply needs
-const lastIndexOf = String.prototype.lastIndexOf;
+const lastIndexOf = String.prototype.lastIndexOf, toWellFormed = String.prototype.toWellFormed;
 const regexpExec = RegExp.prototype.exec, setHas = WeakSet.prototype.has;
 const bytesFromBase64 = Uint8Array.fromBase64, bytesToBase64 = Uint8Array.prototype.toBase64;
 const Bytes = Uint8Array, Units = Uint16Array, Words = Int32Array, subarray = Uint8Array.prototype.subarray;
 const unitsSubarray = Uint16Array.prototype.subarray;
-const store = Atomics.store;
+const store = Atomics.store, load = Atomics.load;
 const indirectEval = eval;
 const EMPTY = /^/;
 

@@ -4,7 +4,7 @@ setPrototypeOf(programs, null);
 setPrototypeOf(runners, null);
 // What a result begins with that is not what the script returned, and the mark of one that was returned and begins like that.
 const FAILED = '\u0001', PENDING = '\u0002', TAINTED = '\u0003', TOO_LONG = '\u0004', PLAIN = '\u0005';
-const EDITS = '\u0006', LAST_MARK = 6;
+const EDITS = '\u0006', ALONE = '\u0007', LAST_MARK = 7;
 // A program that writes to TykJS gets one of its own: undoing the change after each call costs more.
 const WRITES_CORE = /TykJS(?:\s*\.\s*\w+|\s*\[[^\]]*\])*\s*=[^=]|TykJS[\s\S]{0,80}?\.prototype\b/;
 const NATIVE_NAMES = keysOf(functions);
@@ -209,6 +209,7 @@ function take() {
     logged = 0;
     underscore = null;
     quiet = spec.quiet || round > 0;
+    silent = false;
     loading = true;
     let why = null;
     try {
@@ -228,11 +229,14 @@ function take() {
   return jsonStringify({errors, starts});
 }
 
-/** Forget a program: this is its number. */
+/** Forget a program with its runners, and other runners: this is [its number or -1, their numbers] as JSON. */
 function drop() {
-  const program = programs[+this];
-  delete programs[+this];
-  for (let i = 1; i < runners.length; i++) if (runners[i] !== undefined && runners[i].program === program) runners[i] = undefined;
+  const what = jsonParse(this), program = programs[what[0]], gone = what[1];
+  delete programs[what[0]];
+  for (let i = 1; i < runners.length; i++) {
+    if (program !== undefined && runners[i] !== undefined && runners[i].program === program) runners[i] = undefined;
+  }
+  for (let i = 0; i < gone.length; i++) runners[gone[i]] = undefined;
   return '';
 }
 
@@ -256,7 +260,7 @@ function settle(call, work) {
     out = describe(error);
   }
   current = 0;
-  post(OP_RESULT, out);
+  post(OP_RESULT, apply(toWellFormed, out, []));
   silent = true;
 }
 
@@ -481,7 +485,8 @@ function record(out, at, end) {
 /** Run several calls, one after the other: this is [half, ticket of the first, [runner, payload], ...] as JSON. What they
  *  return goes into their half of the memory for results, where the host finds it also before the last one is done.
  *  The batch ends before its last call where one has a result that is not put there, which is then what this returns; where
- *  one has the context for itself; and where the host has them skipped. */
+ *  one has the context for itself; and where the host has them skipped. What calls leave to the engine's queue of jobs runs when the batch
+ *  has ended: one that waits for a promise must not wait among what others have left, and is to run ALONE instead. */
 function batch() {
   const calls = jsonParse(this), half = calls[0], first = calls[1], end = (half + 1) * HALF_BYTES;
   let at = half * HALF_BYTES;
@@ -489,11 +494,18 @@ function batch() {
     const n = first + i - 2 | 0, runner = runners[calls[i][0]];
     if ((words[W_SKIP] - n | 0) >= 0 || current !== 0 || runner === undefined) return undefined;
     ticket = n;
-    words[W_STARTED] = n;
+    store(words, W_STARTED, n);
+    if ((load(words, W_SKIP) - n | 0) >= 0) return undefined;       // again: the host looks at what has begun after it has set this
     const out = run(runner, calls[i][1]);
+    if (out === PENDING && i > 2) {
+      current = 0;
+      silent = true;
+      return ALONE;
+    }
     if (out === PENDING || out === TAINTED) return out;
     at = record(out, at, end);
-    if (at === 0) return out;
+    silent = silent || calls.length > 3;        // what is left over could be of any of them
+    if (at === 0) return apply(toWellFormed, out, []);
     store(words, W_DONE + half, i - 1);
   }
   return undefined;
