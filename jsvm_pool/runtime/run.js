@@ -406,10 +406,12 @@ const modes = {
 };
 freeze(modes);
 
+const MOST_LITERAL = 8192;
+
 /** A function that makes a value anew each time, from its JSON. */
 function maker(json) {
-  // In a literal this name would set the prototype.
-  if (apply(indexOf, json, ['__proto__']) >= 0 || apply(indexOf, json, ['\\u']) >= 0) return harden(() => jsonParse(json));
+  // The engine keeps what it compiles. In a literal the name __proto__ would set the prototype.
+  if (json.length > MOST_LITERAL || apply(indexOf, json, ['__proto__']) >= 0 || apply(indexOf, json, ['\\u']) >= 0) return harden(() => jsonParse(json));
   return harden(new BuiltIn(`return (${json});`));
 }
 
