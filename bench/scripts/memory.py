@@ -133,7 +133,7 @@ def _contexts(measured: _Measured, folder: Path, seconds: float, problems: list[
         _call(scene, ["/slow0/waitShort", "/slow1/waitShort", "/js0/x"])
         measured.note(scene, f"{MANY} contexts, none busy yet")
         requests = [request(scene.port, f"/slow{number}/waitShort", apis.MIXED_ANSWER) for number in (0, 1)]
-        engine = Engine("127.0.0.1", scene.port, requests, 16 * WORKERS, others=(500,))
+        engine = Engine("127.0.0.1", scene.port, requests, 16 * WORKERS, others=(500, 503))
         engine.run(max(3.0, seconds))
         _judge("busy contexts", engine, problems)
         measured.note(scene, f"{MANY} contexts that were all busy")
