@@ -43,7 +43,7 @@ def front(start: Start, upstream: Upstream, authority: Authority) -> Gateway:
     options = {"use_ssl": True, "certificates": entries, "min_version": 772, "enable_websockets": True}
     return start(
         [api("root", "/", upstream.url)],
-        {"http_server_options": options, "preforge": {"timeouts": {"head": 1}}},
+        {"http_server_options": options, "preforge": {"timeouts": {"head": 4}}},
         ready=lambda gateway: serves_tls(authority, gateway),
     )
 
