@@ -4,20 +4,25 @@ from __future__ import annotations
 
 from accel.http1 import Step
 from core.apidef.specs import PlanSpec
+from core.config.global_hooks import Position
 from core.plugins.steps import PluginSteps
 from core.scripts.steps import ScriptSteps
 
 
 class HookSteps:
-    """An API's own hooks are either scripts or plugins; global hooks stand in front of them and behind them."""
+    """An API's own hooks are either scripts or plugins; global hooks of both kinds stand in front of them and behind them."""
 
     def __init__(self, scripts: ScriptSteps, plugins: PluginSteps) -> None:
         self._scripts = scripts
         self._plugins = plugins
 
-    def pre(self, spec: PlanSpec) -> list[Step]:
-        """The pre hooks."""
-        return self._around(spec, "pre", self._scripts.pre(spec))
+    def of(self, spec: PlanSpec, kind: str) -> list[Step]:
+        """All hooks of one kind, other than auth_check: "pre", "post_key_auth" (none for APIs without keys), "post",
+        "response" (steps of the response)."""
+        if kind == "post_key_auth" and spec.keyless:
+            return []
+        own = self._scripts.hooks(spec, kind) + self._plugins.hooks(spec, kind)
+        return self._added(spec, kind, "before") + own + self._added(spec, kind, "after")
 
     def auth(self, spec: PlanSpec) -> list[Step]:
         """The auth hook; it goes before the steps that ask for tokens."""
@@ -27,19 +32,6 @@ class HookSteps:
         """Behind the steps that ask for tokens, if the API has both."""
         return self._scripts.identity(spec) + self._plugins.identity(spec)
 
-    def post_key_auth(self, spec: PlanSpec) -> list[Step]:
-        """The hooks behind authentication; APIs without keys have none."""
-        return [] if spec.keyless else self._around(spec, "post_key_auth", self._scripts.post_key_auth(spec))
-
-    def post(self, spec: PlanSpec) -> list[Step]:
-        """The post hooks."""
-        return self._around(spec, "post", self._scripts.post(spec))
-
-    def response(self, spec: PlanSpec) -> list[Step]:
-        """The response hooks; they are response steps, and see what all other response steps have left."""
-        return self._around(spec, "response", self._scripts.response(spec))
-
-    def _around(self, spec: PlanSpec, kind: str, scripts: list[Step]) -> list[Step]:
-        plugins = self._plugins
-        own = scripts + plugins.hooks(spec, kind)
-        return plugins.hooks(spec, kind, "before") + own + plugins.hooks(spec, kind, "after")
+    def _added(self, spec: PlanSpec, kind: str, position: Position) -> list[Step]:
+        found = self._scripts.added(spec, kind, position) + self._plugins.added(spec, kind, position)
+        return [step for _, step in sorted(found, key=lambda one: one[0])]

@@ -171,7 +171,7 @@ class PlanBuilder:
         matcher = EndpointMatcher(entries) if entries else None
         if matcher is not None:
             steps += self._paths.gate(matcher)
-        steps += self._hooks.pre(spec)
+        steps += self._hooks.of(spec, "pre")
         if spec.addresses is not None:
             steps.append(address_check(spec.addresses, self._access.answers.address_refused))
         steps += self._access.steps(spec, matcher, self._hooks)
@@ -187,7 +187,7 @@ class PlanBuilder:
         if self._cache is not None:
             steps += self._cache.request(spec, matcher)
         steps += self._scripts.virtual(spec, matcher)
-        steps += self._hooks.post(spec)
+        steps += self._hooks.of(spec, "post")
         return Plan(
             spec.api_id.encode(),
             name=spec.name.encode(),
@@ -216,7 +216,7 @@ class PlanBuilder:
         steps += edit_steps(HeaderChange(spec.response_headers_remove, spec.response_headers_add), spell, response=True)
         if spec.injected is not None:
             steps += edit_steps(spec.injected, spell, response=True)
-        return steps + self._hooks.response(spec)
+        return steps + self._hooks.of(spec, "response")
 
     def _rewriter(self, spec: PlanSpec, data: RewriteSpec) -> Rewriter:
         strip = stripper(spec.route, spec.strip_listen_path)

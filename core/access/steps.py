@@ -93,7 +93,7 @@ class AccessSteps:
             missing = services.answers.missing_token
             found.append(TokenAuth(sources, prefix, services.cache, load, refresh, REFRESH_MS, missing))
             found += hooks.identity(spec)
-        found += hooks.post_key_auth(spec)
+        found += hooks.of(spec, "post_key_auth")
         if spec.token is not None or by_hook:
             if spec.strip_auth:
                 found.append(StripAuth(_source(source) for source in spec.strip_auth))

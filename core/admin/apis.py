@@ -14,8 +14,9 @@ from core.admin.api_output import complete
 from core.admin.context import AdminContext
 from core.admin.replies import Refused, Reply, Request, go_json, modified
 from core.admin.versions import Link
-from core.apidef.compile import compile_definition
+from core.apidef.compile import Report, compile_definition
 from core.apidef.decode import Definition, decode, decode_thoroughly
+from core.apidef.global_scripts import of_snapshot
 from core.apidef.options import compile_options, from_config
 from core.apidef.references import substitute
 from core.apidef.specs import PlanSpec
@@ -138,7 +139,9 @@ def checked(context: AdminContext, body: bytes) -> tuple[dict[str, Any], Definit
     text, findings = substitute(body, "body", context.environ, config.secrets)
     filled = None if findings else decode(text, "body")[0]
     if filled is not None:
-        spec, findings = compile_definition(filled, "body", compile_options(config))
+        options = compile_options(config)
+        added = of_snapshot(context.apis.snapshot, options, Report("tyk.conf"))
+        spec, findings = compile_definition(filled, "body", options, added=added)
         if spec is not None:
             return document, definition, spec
     wrong = bodies.details(findings)

@@ -30,9 +30,10 @@ class LoadedApis:
     """The definitions that are loaded, by api_id. Of several files with one id the one that is named after it counts."""
 
     def __init__(self, snapshot: Snapshot | None = None) -> None:
+        self.snapshot = snapshot or Snapshot()
         self._entries: dict[str, Entry] = {}
         self._facts: dict[str, ApiFacts] = {}
-        for entry in (snapshot or Snapshot()).entries.values():
+        for entry in self.snapshot.entries.values():
             if entry.raw and (entry.api_id not in self._entries or entry.file == f"{entry.api_id}.json"):
                 self._entries[entry.api_id] = entry
 

@@ -16,6 +16,7 @@ from core.apidef.edits import header_edits, processor_edits, whole_timeout
 from core.apidef.endpoints import endpoints
 from core.apidef.event_scripts import event_scripts
 from core.apidef.extractors import custom_auth
+from core.apidef.global_scripts import NO_SCRIPTS, GlobalScripts, of_snapshot
 from core.apidef.loops import resolve_loops
 from core.apidef.options import CompileOptions
 from core.apidef.patterns import translated
@@ -65,11 +66,13 @@ def compile_definition(
     options: CompileOptions,
     scripts: Scripts | None = None,
     bundle: AppliedBundle | None = None,
+    added: GlobalScripts = NO_SCRIPTS,
 ) -> tuple[PlanSpec | None, list[Finding]]:
     """Compile one definition on its own. None when it cannot be served at all.
 
     ``scripts`` is what was read of its scripts, None when nothing was; ``bundle`` what its plugin bundle brings, which the
-    definition has taken over, None without one. ``loop_target`` is left as written in a ``tyk://`` target.
+    definition has taken over, None without one; ``added`` are the scripts of global hooks. ``loop_target`` is left as
+    written in a ``tyk://`` target.
     """
     report = Report(file)
     text = definition.get
@@ -143,6 +146,7 @@ def compile_definition(
         api_expires=expires,
         addresses=addresses,
         scripts=script_spec,
+        global_scripts=added.of(definition),
         event_scripts=on_events,
         custom_auth=by_plugin,
         plugins=plugin_spec,
@@ -224,12 +228,13 @@ def plan_specs(snapshot: Snapshot, options: CompileOptions) -> list[PlanSpec]:
     it and the others are renamed (tyk-core 2.1).
     """
     specs: list[PlanSpec] = []
+    added = of_snapshot(snapshot, options, Report(""))
     for entry in snapshot.entries.values():
         definition = decode(entry.raw, entry.file)[0] if entry.raw else None
         if definition is None:
             continue
         definition = with_bundle(definition, entry.bundle)
-        spec = compile_definition(definition, entry.file, options, snapshot.scripts(entry), entry.bundle)[0]
+        spec = compile_definition(definition, entry.file, options, snapshot.scripts(entry), entry.bundle, added)[0]
         if spec is not None and spec.active:
             specs.append(spec)
     return resolve_loops(_rename_duplicates(specs, snapshot, options))

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from core.apidef.bundles import AppliedBundle
 from core.apidef.edits import Notes
 from core.apidef.features import RICH_DRIVERS, asks_for_plugin_auth, plugin_driver
-from core.config.plugins import DEFAULTS, LONGEST_DEADLINE, GlobalHook, PluginOptions
+from core.config.global_hooks import LONGEST_DEADLINE, GlobalHook, HookPosition, Position
+from core.config.plugins import DEFAULTS, PluginOptions
 from core.sessions.encoding import dumps
 
 HANDLER = "cp_dynamic_handler"
@@ -19,14 +20,12 @@ LISTS = ("pre", "post_key_auth", "post", "response")
 _SECTION = "$.custom_middleware"
 _OFF = "enable_coprocess is off in coprocess_options of tyk.conf"
 
-Position = Literal["before", "own", "after"]
-
 
 @dataclass(frozen=True, slots=True)
 class PluginHookSpec:
     """One hook. kind: "pre", "auth_check", "post_key_auth", "post" or "response"; server: key of a PluginServer, see
-    core.config.plugins; deadline: seconds; position: "own" for the API's, else that of a global hook; problem: why it cannot
-    be called, every request is then answered with 500."""
+    core.config.plugins; deadline: seconds; position: "own" for the API's, else that of a global hook, whose index in the list
+    ``at`` is; problem: why it cannot be called, every request is then answered with 500."""
 
     kind: str
     name: str
@@ -34,7 +33,8 @@ class PluginHookSpec:
     server: str
     raw_body_only: bool
     deadline: float
-    position: Position = "own"
+    position: HookPosition = "own"
+    at: int = 0
     problem: str = ""
 
 
@@ -63,7 +63,7 @@ class PluginSpec:
     about: tuple[tuple[str, str], ...]
     bundle: tuple[str, str] = ("", "")
 
-    def of(self, kind: str, position: str = "own") -> tuple[PluginHookSpec, ...]:
+    def of(self, kind: str, position: HookPosition = "own") -> tuple[PluginHookSpec, ...]:
         """The hooks of one kind and position."""
         return tuple(hook for hook in self.hooks if hook.kind == kind and hook.position == position)
 
@@ -148,21 +148,15 @@ class PluginCompiler:
         self._notes.flaw(f"{place}.disabled", f"{problem}; every request is answered with 500")
         yield PluginHookSpec("auth_check", hook.get("name", ""), self._driver, "", False, 0.0, problem=problem)
 
-    def _global(self, position: Literal["before", "after"]) -> Iterator[PluginHookSpec]:
-        if not self._options.enabled:
-            return
-        tags = frozenset(self._definition.get("tags", []))
+    def _global(self, position: Position) -> Iterator[PluginHookSpec]:
         for hook in self._options.hooks:
-            if hook.position != position or (hook.tags and not tags.intersection(hook.tags)):
-                continue
-            if hook.kind == "post_key_auth" and self._definition.get("use_keyless"):
-                continue
-            yield self._added(hook)
+            if hook.position == position and hook.goes_to(self._definition):
+                yield self._added(hook)
 
     def _added(self, hook: GlobalHook) -> PluginHookSpec:
         server = self._options.servers[hook.server]
         return PluginHookSpec(
-            hook.kind, hook.name, server.driver, hook.server, hook.raw_body_only, hook.deadline, hook.position
+            hook.kind, hook.name, server.driver, hook.server, hook.raw_body_only, hook.deadline, hook.position, hook.at
         )
 
     # -- servers ---------------------------------------------------------------------

@@ -11,9 +11,10 @@ import orjson
 
 from coprocess.bundles import Library
 from core.apidef.bundles import AppliedBundle, load_bundle, with_bundle
-from core.apidef.compile import compile_definition
+from core.apidef.compile import Report, compile_definition
 from core.apidef.decode import Definition, decode
 from core.apidef.files import is_racy, read_regular
+from core.apidef.global_scripts import GlobalScripts, global_scripts
 from core.apidef.options import ReadOptions
 from core.apidef.references import substitute
 from core.apidef.script_files import EMPTY, ScriptReader, ScriptSet, discover
@@ -74,8 +75,8 @@ def read_directory(app_path: str, options: ReadOptions, previous: Snapshot | Non
         return ReadResult(before, [Finding("error", app_path, "", message)], ok=False)
     generation = before.generation + 1 if previous is not None else 0
     fingerprint = options.fingerprint()
-    loading, about_library = Loading.begin(options, previous)
-    findings.extend(about_library)
+    loading, found = Loading.begin(options, previous)
+    findings.extend(found)
     present = set(names)
     entries: dict[str, Entry] = {}
     for name in names:
@@ -88,8 +89,9 @@ def read_directory(app_path: str, options: ReadOptions, previous: Snapshot | Non
             continue
         kept = old is not None and old.raw and old.claim == entry.claim
         entries[name] = replace(entry, since=old.since if old is not None and kept else generation)
-    texts = used_texts(entries, loading.library, loading.scripts.texts)
-    return ReadResult(Snapshot(entries, generation, loading.library, texts, loading.scripts.states), findings)
+    texts = used_texts(entries, (loading.library, loading.common), loading.scripts.texts)
+    snapshot = Snapshot(entries, generation, loading.library, loading.common, texts, loading.scripts.states)
+    return ReadResult(snapshot, findings)
 
 
 def unreadable(name: str, error: OSError | ValueError) -> Finding:
@@ -116,24 +118,38 @@ def read_library(reader: ScriptReader, options: ReadOptions) -> tuple[ScriptSet,
     return found, findings
 
 
+def read_common(reader: ScriptReader, options: ReadOptions) -> ScriptSet:
+    """Read the scripts of global hooks. What cannot be read is said where they are put together."""
+    paths = [script.path for script in options.compile.plugins.scripts]
+    return reader.read(paths, {}) if paths else EMPTY
+
+
 @dataclass(slots=True)
 class Loading:
-    """What the files of one load are read with. found: scripts that lie in folders, by api id."""
+    """What the files of one load are read with. common: the scripts of global hooks, and added: what has become of them;
+    found: scripts that lie in folders, by api id."""
 
     options: ReadOptions
     scripts: ScriptReader
     library: ScriptSet
+    common: ScriptSet
+    added: GlobalScripts
     found: dict[str, dict[str, tuple[str, ...]]]
     bundles: Library
 
     @classmethod
     def begin(cls, options: ReadOptions, before: Snapshot | None) -> tuple[Loading, list[Finding]]:
-        """Look for scripts. Returns what the files are read with, and findings about the library."""
+        """Look for scripts. Returns what the files are read with, and findings about the library and global scripts."""
         reader = script_reader(options, before)
         library, findings = read_library(reader, options)
+        common = read_common(reader, options)
+        report = Report(options.conf)
+        added = global_scripts(options.compile, Scripts(common, library, reader.texts), report)
+        findings += report.findings
         conf_dir = options.script_limits().conf_dir
         bundles = Library(options.bundles, fetching=options.fetch_bundles)
-        return cls(options, reader, library, discover(options.middleware_path, conf_dir), bundles), findings
+        found = discover(options.middleware_path, conf_dir)
+        return cls(options, reader, library, common, added, found, bundles), findings
 
     def script_set(self, api_id: str, named: Iterable[str], bundle: AppliedBundle | None) -> ScriptSet | None:
         """Read the scripts of one API, None if it has none. named: paths as the definition writes them."""
@@ -148,7 +164,7 @@ class Loading:
     ) -> tuple[PlanSpec | None, list[Finding]]:
         """Compile one definition with the scripts that were read for it."""
         known = Scripts(scripts or EMPTY, self.library, self.scripts.texts)
-        return compile_definition(definition, file, self.options.compile, known, bundle)
+        return compile_definition(definition, file, self.options.compile, known, bundle, self.added)
 
     def refreshed(self, entry: Entry, *, anew: bool = False) -> tuple[Entry, list[Finding]]:
         """Return the entry of an unchanged definition with its bundle and scripts of now, and what is to be said of them.

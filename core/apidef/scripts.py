@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from core.apidef.script_files import FOLDERS, is_script
 from core.apidef.script_program import Origin, ProgramBuilder, name_problem
 from core.apidef.snapshot import Scripts
 from core.apidef.versions import Version, unsupported, versions
+from core.config.global_hooks import HookPosition
 from core.config.gojson import join_path
 from jsvm_pool.program import Program
 
@@ -28,13 +30,16 @@ _OFF = "enable_jsvm is off in tyk.conf"
 @dataclass(frozen=True, slots=True)
 class HookSpec:
     """One script of the chain. kind: "pre", "auth_check", "post_key_auth", "post" or "response"; entry: index in
-    ``Program.entries``; problem: why it cannot run, every request is then answered with 500."""
+    ``Program.entries``; problem: why it cannot run, every request is then answered with 500; position: "own" for the
+    API's, else that of a global hook, whose index in the list ``at`` is."""
 
     kind: str
     name: str
     entry: int
     require_session: bool
     problem: str = ""
+    position: HookPosition = "own"
+    at: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +56,7 @@ class VirtualSpec:
 
 @dataclass(frozen=True, slots=True)
 class ScriptSpec:
-    """The scripts of one API.
+    """The scripts of one API, or the global ones that it gets.
 
     program: None when no script can run, ``problem`` says why; hooks: by kind in the order of the chain; config: JSON
     text of the third argument of every script, {"APIID", "OrgID", "config_data"}.
@@ -61,6 +66,10 @@ class ScriptSpec:
     hooks: tuple[HookSpec, ...]
     config: bytes
     problem: str = ""
+
+    def of(self, kind: str, position: HookPosition = "own") -> tuple[HookSpec, ...]:
+        """The hooks of one kind and position."""
+        return tuple(hook for hook in self.hooks if hook.kind == kind and hook.position == position)
 
 
 @dataclass(slots=True)
@@ -109,13 +118,13 @@ class ScriptCompiler:
             message = f"{_OFF}, so every request is answered with 500"
             self._notes.flaw("$.custom_middleware", message, "Set it to true.")
             off = tuple(HookSpec(hook.kind, hook.name, 0, hook.require_session, _OFF) for hook in hooks)
-            return ScriptSpec(None, off, self._config(), _OFF)
+            return ScriptSpec(None, off, config_text(self._definition), _OFF)
         if not hooks and not self._virtuals:
             return None
         self._virtual_sources()
         self._hook_sources(asked)
         specs = tuple(self._spec(hook) for hook in hooks)
-        return ScriptSpec(self._builder.program(self.owner), specs, self._config())
+        return ScriptSpec(self._builder.program(self.owner), specs, config_text(self._definition))
 
     def virtual(self, entry: dict[str, Any], place: str, notes: Notes) -> tuple[VirtualSpec | None, bool]:
         """The data of one virtual endpoint, for ``endpoints()``; without enable_jsvm it is out of force (tyk-jsvm 1)."""
@@ -244,13 +253,6 @@ class ScriptCompiler:
         self._builder.expect(hook.name, hook.at("name"))
         return HookSpec(hook.kind, hook.name, self._builder.entry(hook.name, hook.origin), hook.require_session)
 
-    def _config(self) -> bytes:
-        get = self._definition.get
-        config = {"APIID": get("api_id", ""), "OrgID": get("org_id", "")}
-        if not get("config_data_disabled"):
-            config["config_data"] = get("config_data")
-        return json.dumps(config, separators=(",", ":"), sort_keys=True).encode()
-
     def _owner(self) -> str:
         isolation = self._definition.get("preforge", {}).get("jsvm", {}).get("isolation", "")
         if isolation not in ISOLATIONS:
@@ -259,6 +261,15 @@ class ScriptCompiler:
         # Two definitions may have one id, or none.
         get = self._definition.get
         return f"{get('api_id', '')} {get('proxy', {}).get('listen_path', '')}" if isolation == "shared" else ""
+
+
+def config_text(definition: Mapping[str, Any]) -> bytes:
+    """The third argument of every script as JSON text: {"APIID", "OrgID", "config_data"}."""
+    get = definition.get
+    config = {"APIID": get("api_id", ""), "OrgID": get("org_id", "")}
+    if not get("config_data_disabled"):
+        config["config_data"] = get("config_data")
+    return json.dumps(config, separators=(",", ":"), sort_keys=True).encode()
 
 
 def script_paths(definition: dict[str, Any]) -> list[str]:

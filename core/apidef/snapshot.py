@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple
 
@@ -43,7 +43,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Scripts:
-    """What the compile step knows of one API's scripts. texts: digest -> text."""
+    """What the compile step knows of one API's scripts, or of the global ones. texts: digest -> text."""
 
     own: ScriptSet
     library: ScriptSet
@@ -58,6 +58,7 @@ class Delta:
     removed: tuple[str, ...]
     generation: int
     library: ScriptSet = EMPTY
+    common: ScriptSet = EMPTY
     texts: Mapping[str, str] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
@@ -68,13 +69,15 @@ class Delta:
 class Snapshot:
     """All entries by file name, in the order of the names.
 
-    ``library`` is the script of tyk_js_path; ``texts`` holds all scripts by their digest. ``files`` is what the reader
-    remembers of script files; no one else needs it, so that differences do not carry it.
+    ``library`` is the script of tyk_js_path, ``common`` are those of global hooks; ``texts`` holds all scripts by their
+    digest. ``files`` is what the reader remembers of script files; no one else needs it, so that differences do not carry
+    it.
     """
 
     entries: dict[str, Entry] = field(default_factory=dict)
     generation: int = 0
     library: ScriptSet = EMPTY
+    common: ScriptSet = EMPTY
     texts: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, FileState] = field(default_factory=dict, compare=False)
 
@@ -83,14 +86,14 @@ class Snapshot:
         changed = tuple(e for name, e in self.entries.items() if old.entries.get(name) != e)
         removed = tuple(name for name in old.entries if name not in self.entries)
         texts = {digest: text for digest, text in self.texts.items() if digest not in old.texts}
-        return Delta(changed, removed, self.generation, self.library, texts)
+        return Delta(changed, removed, self.generation, self.library, self.common, texts)
 
     def apply(self, delta: Delta) -> Snapshot:
         """Return the snapshot that ``delta`` leads to from this one."""
         entries = {name: entry for name, entry in self.entries.items() if name not in set(delta.removed)}
         entries.update((entry.file, entry) for entry in delta.changed)
-        texts = used_texts(entries, delta.library, {**self.texts, **delta.texts})
-        return Snapshot(dict(sorted(entries.items())), delta.generation, delta.library, texts)
+        texts = used_texts(entries, (delta.library, delta.common), {**self.texts, **delta.texts})
+        return Snapshot(dict(sorted(entries.items())), delta.generation, delta.library, delta.common, texts)
 
     def scripts(self, entry: Entry) -> Scripts:
         """Return what is known of an entry's scripts."""
@@ -107,10 +110,10 @@ class Snapshot:
             object.__setattr__(self, one.name, value)
 
 
-def used_texts(entries: Mapping[str, Entry], library: ScriptSet, texts: Mapping[str, str]) -> dict[str, str]:
-    """Return the texts that some entry or the library needs."""
-    used = library.digests()
-    for entry in entries.values():
-        if entry.scripts is not None:
-            used |= entry.scripts.digests()
+def used_texts(entries: Mapping[str, Entry], others: Iterable[ScriptSet], texts: Mapping[str, str]) -> dict[str, str]:
+    """Return the texts that some entry or one of the other sets needs."""
+    used: set[str] = set()
+    for found in (*others, *(entry.scripts for entry in entries.values())):
+        if found is not None:
+            used |= found.digests()
     return {digest: text for digest, text in texts.items() if digest in used}

@@ -95,9 +95,9 @@ class PlanSpec:
     of the same API. ``expires`` is the unix time from which a version is refused, None for never, ``api_expires`` the
     one of the whole API. ``endpoints`` holds the entries that speak of paths. ``recording`` says what is unusual
     about the records of its requests, None for nothing. ``addresses`` says which clients it is open to, None for all.
-    ``scripts`` is its JavaScript, one object in the specs of all versions, ``event_scripts`` that of its event
-    handlers, None for none; ``plugins`` is what plugins do for it, likewise for all versions.
-    ``custom_auth`` is what an auth_check of any driver needs, None without one.
+    ``scripts`` is its JavaScript, one object in the specs of all versions, ``global_scripts`` that of global hooks,
+    ``event_scripts`` that of its event handlers, None for none; ``plugins`` is what plugins do for it, likewise for all
+    versions. ``custom_auth`` is what an auth_check of any driver needs, None without one.
     ``injected`` is what a response processor edits after the version's own edits. ``cache`` says which answers are kept,
     None for none.
     """
@@ -143,6 +143,7 @@ class PlanSpec:
     recording: RecordingSpec | None = None
     addresses: AddressLists | None = None
     scripts: ScriptSpec | None = None
+    global_scripts: ScriptSpec | None = None
     event_scripts: EventScriptSpec | None = None
     custom_auth: CustomAuthSpec | None = None
     injected: HeaderChange | None = None

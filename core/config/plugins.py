@@ -6,14 +6,13 @@ import re
 import shutil
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass, field, replace
+from typing import Any
 
+from core.config.global_hooks import LONGEST_DEADLINE, GlobalHook, GlobalScript, HookReader, Switches
 from core.config.plugin_settings import DRIVERS, read_settings
 from core.findings import Finding
 
-KINDS = ("pre", "post_key_auth", "post", "response")
-JS_DRIVERS = ("otto", "javascript")
 DEFAULTS = {"grpc": "(grpc)", "python": "(python)"}
 """Driver -> the key of the server that coprocess_options describes; no name of preforge.plugins.servers looks like that."""
 OWN_BUNDLE = "."
@@ -23,11 +22,7 @@ _DEFAULT_FIELDS = {
 }  # fmt: skip
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,59}")
 _SERVERS = "$.preforge.plugins.servers"
-_HOOKS = "$.preforge.plugins.global_hooks"
 _DEADLINE = "$.preforge.plugins.deadline"
-LONGEST_DEADLINE = 3600.0
-
-Position = Literal["before", "after"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,29 +37,17 @@ class PluginServer:
 
 
 @dataclass(frozen=True, slots=True)
-class GlobalHook:
-    """A hook that is added to all APIs, or to those with one of `tags`. kind: see KINDS; server: key of a PluginServer;
-    deadline: seconds; position: among the hooks of its kind, in front of the API's own or behind them."""
-
-    kind: str
-    server: str
-    name: str
-    raw_body_only: bool
-    deadline: float
-    tags: tuple[str, ...]
-    position: Position
-
-
-@dataclass(frozen=True, slots=True)
 class PluginOptions:
     """What the compile step knows of plugins. enabled: coprocess_options.enable_coprocess; servers: by name, DEFAULTS
-    among them; unusable: name -> why a server cannot be used; deadline: seconds for one call."""
+    among them; unusable: name -> why a server cannot be used; deadline: seconds for one call; hooks, scripts: the global
+    ones, of plugins and in JavaScript."""
 
     enabled: bool = False
     servers: Mapping[str, PluginServer] = field(default_factory=dict)
     unusable: Mapping[str, str] = field(default_factory=dict)
     deadline: float = 5.0
     hooks: tuple[GlobalHook, ...] = ()
+    scripts: tuple[GlobalScript, ...] = ()
 
     def default(self, driver: str) -> str | None:
         """The server of hooks that name none: the one of coprocess_options, else the only one that has the driver."""
@@ -90,6 +73,7 @@ class _Reader:
     def __init__(self, config: Any, file: str) -> None:
         self.findings: list[Finding] = []
         self._coprocess = config.coprocess_options
+        self._jsvm = config.enable_jsvm
         self._ours = config.preforge.plugins
         self._file = file
         self._servers: dict[str, PluginServer] = {}
@@ -103,8 +87,12 @@ class _Reader:
         self._default_python()
         for name, values in self._object(self._ours.servers, _SERVERS).items():
             self._server(name, values)
-        hooks = tuple(hook for at, one in enumerate(self._list(self._ours.global_hooks)) for hook in self._hook(one, at))
-        return PluginOptions(self._coprocess.enable_coprocess, self._servers, self._unusable, deadline, hooks)
+        options = PluginOptions(self._coprocess.enable_coprocess, self._servers, self._unusable, deadline)
+        switches = Switches(options.enabled, self._jsvm)
+        reader = HookReader(switches, self._servers, DEFAULTS.values(), options.default, deadline, self._file)
+        hooks, scripts = reader.read(self._ours.global_hooks)
+        self.findings += reader.findings
+        return replace(options, hooks=hooks, scripts=scripts)
 
     def _default_grpc(self) -> None:
         """As in Tyk a server that cannot be used does not stop the gateway: its hooks answer 500."""
@@ -160,74 +148,12 @@ class _Reader:
         if settings is not None:
             self._servers[name] = PluginServer(name, driver, settings, driver == "python" and "bundle" not in rest)
 
-    def _hook(self, value: Any, at: int) -> list[GlobalHook]:
-        place = f"{_HOOKS}[{at}]"
-        before = len(self.findings)
-        hook = self._object(value, place)
-        for key in sorted(set(hook) - {"hook", "driver", "server", "name", "raw_body_only", "deadline", "tags", "position"}):
-            self._error(f"{place}.{key}", "unknown key, expected hook, driver, server, name, raw_body_only, deadline, tags, "
-                        "position")  # fmt: skip
-        kind, name = hook.get("hook"), hook.get("name")
-        if kind not in KINDS:
-            self._error(f"{place}.hook", f"expected one of {', '.join(KINDS)}, got {kind!r:.40}")
-        if not isinstance(name, str) or not name:
-            self._error(f"{place}.name", "expected the name of a function of the plugin")
-        raw, position = hook.get("raw_body_only", False), hook.get("position", "before")
-        if not isinstance(raw, bool):
-            self._error(f"{place}.raw_body_only", f"expected true or false, got {raw!r:.40}")
-        if position not in ("before", "after"):
-            self._error(f"{place}.position", f"expected before or after, got {position!r:.40}")
-        tags = hook.get("tags") or []
-        if not isinstance(tags, list) or not all(isinstance(tag, str) and tag for tag in tags):
-            self._error(f"{place}.tags", "expected a list of tags; without it the hook is added to all APIs")
-            tags = []
-        deadline = hook.get("deadline", self._ours.deadline)
-        if type(deadline) not in (int, float) or not 0 < deadline <= LONGEST_DEADLINE:
-            self._error(f"{place}.deadline", f"expected more than 0 and at most {LONGEST_DEADLINE:g} seconds")
-        server = self._server_of(hook, place)
-        if server is None or len(self.findings) > before:
-            return []
-        assert isinstance(name, str)
-        return [GlobalHook(str(kind), server, name, raw, float(deadline), tuple(tags), position)]
-
-    def _server_of(self, hook: dict[str, Any], place: str) -> str | None:
-        server, driver = hook.get("server"), hook.get("driver")
-        if server is not None:
-            if not isinstance(server, str) or server not in self._servers:
-                names = ", ".join(sorted(set(self._servers) - set(DEFAULTS.values()))) or "none"
-                self._error(f"{place}.server", f"no such server in preforge.plugins.servers, which has {names}")
-            elif driver not in (None, self._servers[server].driver):
-                self._error(f"{place}.driver", f"the server {server!r} has the driver {self._servers[server].driver}")
-            elif self._servers[server].bundled:
-                self._error(f"{place}.server", f"expected the server {server!r} to have a bundle of its own: its directory")
-            else:
-                return server
-            return None
-        if driver in JS_DRIVERS:
-            self._error(f"{place}.driver", "JavaScript is not supported in global hooks by this build")
-        elif driver not in DRIVERS:
-            self._error(f"{place}.driver", f"expected one of {', '.join(DRIVERS)}, or the name of a server in server")
-        else:
-            found = PluginOptions(servers=self._servers).default(driver)
-            if found in self._servers and not self._servers[found].bundled:
-                return found
-            self._error(f"{place}.server", f"expected the name of a server of the driver {driver}")
-        return None
-
     def _object(self, value: Any, place: str) -> dict[str, Any]:
         if value is None:
             return {}
         if not isinstance(value, dict):
             self._error(place, f"expected an object, got {value!r:.40}")
             return {}
-        return value
-
-    def _list(self, value: Any) -> list[Any]:
-        if value is None:
-            return []
-        if not isinstance(value, list):
-            self._error(_HOOKS, f"expected a list of hooks, got {value!r:.40}")
-            return []
         return value
 
     def _error(self, place: str, message: str, hint: str = "") -> None:

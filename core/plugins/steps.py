@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from core.apidef.plugins import PluginHookSpec, PluginSpec
+    from core.config.global_hooks import Position
     from core.services import Services
 
 
@@ -40,12 +41,15 @@ class PluginSteps:
         self._apis = {}
         return config.ignore_canonical_mime_header_key, self._services.plugins.options
 
-    def hooks(self, spec: PlanSpec, kind: str, position: str = "own") -> list[Step]:
-        """The hooks of one kind: those of the API, or the global ones in front of them ("before") or behind ("after")."""
+    def hooks(self, spec: PlanSpec, kind: str) -> list[Step]:
+        """The API's own hooks of one kind, other than auth_check."""
         found = spec.plugins
-        if found is None:
-            return []
-        return [self._step(spec, found, hook) for hook in found.of(kind, position)]
+        return [] if found is None else [self._step(spec, found, hook) for hook in found.of(kind)]
+
+    def added(self, spec: PlanSpec, kind: str, position: Position) -> list[tuple[int, Step]]:
+        """The global hooks of one kind and position, with their places in the list of all."""
+        found = spec.plugins
+        return [] if found is None else [(hook.at, self._step(spec, found, hook)) for hook in found.of(kind, position)]
 
     def auth(self, spec: PlanSpec) -> list[Step]:
         """The auth hook; it goes before the steps that ask for tokens."""

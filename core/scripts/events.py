@@ -43,7 +43,7 @@ def script_handlers(spec: PlanSpec, make: MakeScript) -> dict[tuple[str, int], S
     context = _json({"APIID": spec.api_id, "OrgID": spec.org_id})
     names = dict.fromkeys((one.entry, one.name) for one in found.handlers)
     made = {
-        entry: ScriptHandler(spec.api_id, name, context, make(spec, found.program, entry, "event", f"event:{name}"))
+        entry: ScriptHandler(spec.api_id, name, context, make(spec, found.program, entry, "event", f"event:{name}", b"null"))
         for entry, name in names
     }
     return {(one.event, one.position): made[one.entry] for one in found.handlers}

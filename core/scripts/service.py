@@ -16,6 +16,7 @@ from accel.shm import Region
 from core.admin.context import AdminContext
 from core.apidef.event_scripts import FIELD
 from core.apidef.specs import PlanSpec, TransportSpec
+from core.config.global_hooks import PLACE
 from core.findings import Finding
 from core.obs.hooks import OUTCOMES, row_name
 from core.scripts.context import Script
@@ -126,7 +127,7 @@ class ScriptService:
             await asyncio.to_thread(importlib.import_module, "core.outbound.client")    # it would hold up the first request
         pool = self._open()
         if pool is None:
-            return [Finding("error", spec.file, part.place, self._failed) for spec, part in found.values()]
+            return [Finding("error", part.file or spec.file, part.place, self._failed) for spec, part in found.values()]
         hooks = [Hook(pool, program, 0, part.mode, owner_of(spec), self._timeout) for program, (spec, part) in found.items()]
         reports = await pool.prepare(hooks)
         return [finding for program, report in reports.items() for finding in _findings(*found[program], program, report)]
@@ -141,15 +142,14 @@ class ScriptService:
                 log.error("%s", self._failed)
         return self._pool
 
-    def make(self, spec: PlanSpec, program: Program, entry: int, mode: str, name: str) -> Script:
-        """What calls an entry of a program. name: of the hook, "pre:mw" or the like."""
+    def make(self, spec: PlanSpec, program: Program, entry: int, mode: str, name: str, config: bytes) -> Script:
+        """What calls an entry of a program. name: of the hook, "pre:mw" or the like; config: see ScriptSpec."""
         pool = self._open()
         if pool is None:
             return Unavailable(self._loop, self._failed)
         kind, _, function = name.partition(":")
         row = self._rows.row_for(row_name(spec.api_id, kind, function))
-        config = "null" if spec.scripts is None else spec.scripts.config.decode()
-        constants = constants_text(config, spec.api_id, spec.name, kind)
+        constants = constants_text(config.decode(), spec.api_id, spec.name, kind)
         counter = Counter(self._region, row, OUTCOMES)
         return Hook(pool, program, entry, mode, owner_of(spec), self._timeout, name, counter, constants)
 
@@ -216,20 +216,25 @@ class ScriptService:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """What the scripts of one program are: in log lines, in the definition, and the mode in which they are loaded."""
+    """What the scripts of one program are: in log lines, in the definition or another file, and the mode in which they are
+    loaded."""
 
     name: str
     place: str
     mode: str
+    file: str = ""
 
 
 _CHAIN = _Part("JS middleware", "$.custom_middleware", "request")
+_GLOBAL = _Part("global JS hooks", PLACE, "request", "tyk.conf")
 _EVENTS = _Part("JS event handlers", FIELD, "event")
 
 
 def _programs(spec: PlanSpec) -> Iterator[tuple[Program, _Part]]:
     if spec.scripts is not None and spec.scripts.program is not None:
         yield spec.scripts.program, _CHAIN
+    if spec.global_scripts is not None and spec.global_scripts.program is not None:
+        yield spec.global_scripts.program, _GLOBAL
     if spec.event_scripts is not None:
         yield spec.event_scripts.program, _EVENTS
 
@@ -241,10 +246,11 @@ def _asks_for_http(program: Program) -> bool:
 
 
 def _findings(spec: PlanSpec, part: _Part, program: Program, report: Report) -> list[Finding]:
+    file = part.file or spec.file
     if report.failed:
-        return [Finding("error", spec.file, part.place, report.failed)]
+        return [Finding("error", file, part.place, report.failed)]
     sources = program_sources(program)
     return [
-        Finding("error", spec.file, part.place, f"Failed to load {part.name}: {sources[source].name}: {message}")
+        Finding("error", file, part.place, f"Failed to load {part.name}: {sources[source].name}: {message}")
         for source, message in report.errors
     ]

@@ -24,13 +24,14 @@ from jsvm_pool.program import Program
 from jsvm_pool.steps import run_virtual
 
 if TYPE_CHECKING:
-    from core.apidef.scripts import ScriptSpec, VirtualSpec
+    from core.apidef.scripts import HookSpec, ScriptSpec, VirtualSpec
+    from core.config.global_hooks import Position
     from core.services import Services
 
 
-MakeScript = Callable[[PlanSpec, Program, int, str, str], Script]
-"""Called with the API, the program, the index of the entry, the mode ("request", "response", "virtual") and a name for logs
-and metrics, such as "pre:mw"."""
+MakeScript = Callable[[PlanSpec, Program, int, str, str, bytes], Script]
+"""Called with the API, the program, the index of the entry, the mode ("request", "response", "virtual", "event"), a name for
+logs and metrics, such as "pre:mw", and ScriptSpec.config."""
 
 
 class ScriptSteps:
@@ -43,7 +44,7 @@ class ScriptSteps:
         texts = SessionTexts()
         self._worker = Worker(loops, MetaData(services.keyspace, texts), texts)
         self._config: Any = None
-        self._apis: dict[int, tuple[PlanSpec, Api]] = {}    # id of a spec -> it, and what its hooks share
+        self._apis: dict[tuple[int, int], tuple[PlanSpec, ScriptSpec, Api]] = {}    # by ids of both: what its hooks share
 
     def configure(self, config: Any) -> tuple[Any, ...]:
         """Take a configuration; returns what of it the steps depend on."""
@@ -52,34 +53,36 @@ class ScriptSteps:
         self._apis = {}
         return config.ignore_canonical_mime_header_key, self._services.scripts.timeout
 
-    def pre(self, spec: PlanSpec) -> list[Step]:
-        """The pre hooks."""
-        return self._hooks(spec, "pre")
+    def hooks(self, spec: PlanSpec, kind: str) -> list[Step]:
+        """The API's own hooks of one kind, other than auth_check."""
+        found = spec.scripts
+        return [] if found is None else [self._step(spec, found, hook) for hook in found.of(kind)]
+
+    def added(self, spec: PlanSpec, kind: str, position: Position) -> list[tuple[int, Step]]:
+        """The global hooks of one kind and position, with their places in the list of all."""
+        found = spec.global_scripts
+        return [] if found is None else [(hook.at, self._step(spec, found, hook)) for hook in found.of(kind, position)]
 
     def auth(self, spec: PlanSpec) -> list[Step]:
         """The auth hook; it goes before the steps that ask for tokens."""
         found = spec.scripts
         if found is None:
             return []
-        names = [hook.name for hook in found.hooks if hook.kind == "auth_check"]
-        if not names:
+        hooks = found.of("auth_check")
+        if not hooks:
             return []
-        what = "\0".join(("javascript", spec.api_id, *names))
+        what = "\0".join(("javascript", spec.api_id, *(hook.name for hook in hooks)))
         auth = make_auth(self._services, self._worker.tasks, lambda: self._config, spec, what, rich=False)
-        return self._hooks(spec, "auth_check", auth)
+        return [self._step(spec, found, hook, auth) for hook in hooks]
 
     def identity(self, spec: PlanSpec) -> list[Step]:
         """Behind the steps that ask for tokens, if the API has both: the auth hook's key is the client's."""
         found, auth = spec.scripts, spec.custom_auth
         if found is None or auth is None or not auth.gives_identity:
             return []
-        if not any(hook.kind == "auth_check" for hook in found.hooks):
+        if not found.of("auth_check"):
             return []
         return [PyStep(keep_identity)]
-
-    def post_key_auth(self, spec: PlanSpec) -> list[Step]:
-        """The hooks behind authentication; APIs without keys have none."""
-        return [] if spec.keyless else self._hooks(spec, "post_key_auth")
 
     def virtual(self, spec: PlanSpec, matcher: EndpointMatcher | None) -> list[Step]:
         """The step of the virtual endpoints. matcher: of the version's path entries; see virtual_data."""
@@ -87,50 +90,32 @@ class ScriptSteps:
 
     def virtual_data(self, spec: PlanSpec, path: str, data: VirtualSpec) -> Virtual | None:
         """What the data of an entry of `virtual` are at run time, None where the API has no scripts."""
-        script = self._script(spec, data.entry, "virtual", f"virtual:{data.function}")
-        if spec.scripts is None or script is None:
+        found = spec.scripts
+        script = None if found is None else self._script(spec, found, data.entry, "virtual", f"virtual:{data.function}")
+        if found is None or script is None:
             return None
-        return Virtual(self._api(spec, spec.scripts), data, path, script)
+        return Virtual(self._api(spec, found), data, path, script)
 
-    def post(self, spec: PlanSpec) -> list[Step]:
-        """The post hooks."""
-        return self._hooks(spec, "post")
-
-    def response(self, spec: PlanSpec) -> list[Step]:
-        """The response hooks; they are response steps, and see what all other response steps have left."""
-        found = spec.scripts
-        if found is None:
-            return []
+    def _step(self, spec: PlanSpec, found: ScriptSpec, hook: HookSpec, auth: CustomAuth | None = None) -> Step:
         api = self._api(spec, found)
-        steps: list[Step] = []
-        for hook in found.hooks:
-            if hook.kind == "response":
-                script = self._script(spec, hook.entry, "response", f"response:{hook.name}")
-                steps.append(WaitStep(ResponseHook(api, hook, script), whole_body=True))
-        return steps
+        mode = "response" if hook.kind == "response" else "request"
+        script = self._script(spec, found, hook.entry, mode, f"{hook.kind}:{hook.name}")
+        if hook.kind == "response":
+            # A response step, which sees what all other response steps have left.
+            return WaitStep(ResponseHook(api, hook, script), whole_body=True)
+        made = RequestHook(api, hook, script) if auth is None else AuthHook(api, hook, script, auth)
+        return WaitStep(made, whole_body=True)
 
-    def _hooks(self, spec: PlanSpec, kind: str, auth: CustomAuth | None = None) -> list[Step]:
-        found = spec.scripts
-        if found is None:
-            return []
-        api = self._api(spec, found)
-        steps: list[Step] = []
-        for hook in found.hooks:
-            if hook.kind == kind:
-                script = self._script(spec, hook.entry, "request", f"{kind}:{hook.name}")
-                made = RequestHook(api, hook, script) if auth is None else AuthHook(api, hook, script, auth)
-                steps.append(WaitStep(made, whole_body=True))
-        return steps
-
-    def _script(self, spec: PlanSpec, entry: int, mode: str, name: str) -> Script | None:
-        program = None if spec.scripts is None else spec.scripts.program
-        return None if program is None else self._make(spec, program, entry, mode, name)
+    def _script(self, spec: PlanSpec, found: ScriptSpec, entry: int, mode: str, name: str) -> Script | None:
+        program = found.program
+        return None if program is None else self._make(spec, program, entry, mode, name, found.config)
 
     def _api(self, spec: PlanSpec, found: ScriptSpec) -> Api:
         """What the hooks of one version of an API share; made once for each configuration."""
-        known = self._apis.get(id(spec))
+        key = id(spec), id(found)
+        known = self._apis.get(key)
         if known is not None:
-            return known[1]
+            return known[2]
         config = self._config
         api = Api(
             self._worker,
@@ -142,5 +127,5 @@ class ScriptSteps:
             (lambda name: name) if config.ignore_canonical_mime_header_key else canonical,
             found.problem,
         )
-        self._apis[id(spec)] = spec, api
+        self._apis[key] = spec, found, api
         return api

@@ -154,10 +154,10 @@ class Trial:
         self._outcome = Outcome()
         self._key: KeyEntry | None = None
         self._steps = self._own_steps(steps)
-        self._response_steps = steps.response(self._spec)
+        self._response_steps = steps.hooks(self._spec, "response")
 
-    def _make(self, spec: PlanSpec, program: Program, entry: int, mode: str, name: str) -> Script:
-        return Timed(self._scripts.make(spec, program, entry, mode, name), self._seconds)
+    def _make(self, spec: PlanSpec, program: Program, entry: int, mode: str, name: str, config: bytes) -> Script:
+        return Timed(self._scripts.make(spec, program, entry, mode, name, config), self._seconds)
 
     def _own_steps(self, scripts: ScriptSteps) -> list[Step]:
         spec, kind = self._spec, self._case.hook
@@ -167,8 +167,7 @@ class Trial:
             data = cast(VirtualSpec, spec.endpoints[0].data)
             virtual = scripts.virtual_data(spec, spec.endpoints[0].path, data)
             return [] if virtual is None else [WaitStep(virtual.run, whole_body=True)]
-        make = {"pre": scripts.pre, "auth_check": scripts.auth, "post_key_auth": scripts.post_key_auth, "post": scripts.post}
-        return make[kind](spec)
+        return scripts.auth(spec) if kind == "auth_check" else scripts.hooks(spec, kind)
 
     def _note(self, findings: Iterable[Finding]) -> None:
         """Keep what was noticed about the scripts: errors are failures, even if the call succeeds."""

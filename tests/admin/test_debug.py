@@ -247,3 +247,18 @@ def test_a_client_that_goes_away_leaves_nothing_behind(gateway: Gateway, spec: J
     client.reset()
     wait_for(lambda: open_files(gateway) <= files, "the end of all connections")
     assert status(played(gateway, spec, path="/played/x")) == 200
+
+
+def test_what_is_played_goes_through_global_hooks_too(shared_site: Site, tmp_path: Path, spec: Json) -> None:
+    script = tmp_path / "mw.js"
+    script.write_text(
+        "var mw = new TykJS.TykMiddleware.NewMiddleware({});\n"
+        "mw.NewProcessRequest(function(request, session, config) {\n"
+        "  request.ReturnOverrides.ResponseCode = 403;\n"
+        "  request.ReturnOverrides.ResponseError = 'not ' + config.APIID;\n"
+        "  return mw.ReturnData(request, {});\n});\n"
+    )
+    hooks = [{"hook": "pre", "driver": "otto", "name": "mw", "path": str(script)}]
+    gateway = shared_site.gateway(enable_jsvm=True, preforge={"plugins": {"global_hooks": hooks}})
+    found = played(gateway, spec, method="GET", path="/played/x")
+    assert (status(found), "not played" in body(found)) == (403, True)

@@ -9,24 +9,27 @@ from typing import Any
 
 import pytest
 
+from core.config.global_hooks import GlobalHook, GlobalScript
 from core.config.lint import lint
 from core.config.load import ConfigError, load
 from core.config.plugins import DEFAULTS, PluginOptions, plugin_options
 from core.findings import Finding
 
 
-def read(folder: Path, coprocess: dict[str, Any], **plugins: Any) -> tuple[PluginOptions, list[Finding]]:
+def read(
+    folder: Path, coprocess: dict[str, Any], more: dict[str, Any] | None = None, **plugins: Any
+) -> tuple[PluginOptions, list[Finding]]:
     path = folder / "tyk.conf"
     conf = {"listen_port": 8080, "app_path": "apps", "coprocess_options": coprocess, "preforge": {"plugins": plugins}}
-    path.write_text(json.dumps(conf))
+    path.write_text(json.dumps({**conf, **(more or {})}))
     loaded = load(str(path), {})
     return plugin_options(loaded.config), [one for one in loaded.findings if one.severity != "info"]
 
 
-def refused(folder: Path, **plugins: Any) -> Finding:
-    """The only finding about settings that are not taken."""
+def refused(folder: Path, conf: dict[str, Any] | None = None, **plugins: Any) -> Finding:
+    """The only finding about settings that are not taken. conf: more of tyk.conf."""
     with pytest.raises(ConfigError) as caught:
-        read(folder, {"enable_coprocess": True}, **plugins)
+        read(folder, {"enable_coprocess": True}, conf, **plugins)
     (finding,) = caught.value.findings
     assert finding.severity == "error"
     assert finding.file == str(folder / "tyk.conf")
@@ -124,7 +127,12 @@ def test_names_of_servers_are_plain(tmp_path: Path, name: str) -> None:
         ({"server": "nobody"}, ".server", "no such server"),
         ({"driver": "jsonrpc"}, ".driver", "has the driver grpc"),
         ({"server": None, "driver": "jsonrpc"}, ".server", "expected the name of a server"),
-        ({"server": None, "driver": "otto"}, ".driver", "JavaScript is not supported"),
+        ({"server": None, "driver": "otto"}, ".path", "expected the path of a script"),
+        ({"server": None, "driver": "otto", "path": 1}, ".path", "expected the path of a script"),
+        ({"server": None, "driver": "otto", "path": "x.js", "require_session": 1}, ".require_session", "true or false"),
+        ({"server": None, "driver": "javascript", "path": "x.js", "deadline": 1}, ".deadline", "unknown key, expected hook"),
+        ({"server": None, "driver": "otto", "path": "x.js", "name": ""}, ".name", "a middleware object of the script"),
+        ({"driver": "otto"}, ".driver", "has the driver grpc"),
         ({"server": None}, ".driver", "expected one of grpc"),
         ({"server": "bundled"}, ".server", "bundle of its own"),
         ({"raw_body_only": 1}, ".raw_body_only", "true or false"),
@@ -140,9 +148,41 @@ def test_what_is_wrong_with_a_global_hook_is_said_of_its_field(
     servers = {"it": {"driver": "grpc", "target": "h:1"}, "bundled": {"driver": "python"}}
     hook = {"hook": "pre", "server": "it", "name": "h", **change}
     hook = {key: value for key, value in hook.items() if value is not None}
-    finding = refused(tmp_path, servers=servers, global_hooks=[hook])
+    finding = refused(tmp_path, {"enable_jsvm": True}, servers=servers, global_hooks=[hook])
     assert finding.path == f"$.preforge.plugins.global_hooks[0]{field}"
     assert said in finding.message
+
+
+@pytest.mark.parametrize("hooks", [{"hook": "pre"}, ["pre"], "pre"])
+def test_global_hooks_of_a_wrong_shape_are_refused(tmp_path: Path, hooks: Any) -> None:
+    assert refused(tmp_path, global_hooks=hooks).path.startswith("$.preforge.plugins.global_hooks")
+
+
+def test_global_hooks_that_are_switched_off_are_not_passed_over_in_silence(tmp_path: Path) -> None:
+    servers = {"it": {"driver": "grpc", "target": "h:1"}}
+    rich = {"hook": "pre", "server": "it", "name": "h"}
+    with pytest.raises(ConfigError) as caught:
+        read(tmp_path, {"enable_coprocess": False}, servers=servers, global_hooks=[rich])
+    assert [one.path for one in caught.value.findings] == ["$.preforge.plugins.global_hooks[0]"]
+    assert "enable_coprocess" in caught.value.findings[0].message
+    script = {"hook": "pre", "driver": "otto", "path": "x.js", "name": "h"}
+    finding = refused(tmp_path, {"enable_jsvm": False}, global_hooks=[script])
+    assert (finding.path, "enable_jsvm" in finding.message) == ("$.preforge.plugins.global_hooks[0].driver", True)
+
+
+def test_global_hooks_keep_their_places_in_the_list(tmp_path: Path) -> None:
+    servers = {"it": {"driver": "grpc", "target": "h:1"}}
+    hooks = [
+        {"hook": "pre", "driver": "otto", "path": "x.js", "name": "a", "require_session": True},
+        {"hook": "post", "server": "it", "name": "b", "tags": ["t"], "position": "after", "deadline": 2},
+        {"hook": "response", "driver": "javascript", "path": "y.js", "name": "c"},
+    ]
+    options, _ = read(tmp_path, {"enable_coprocess": True}, {"enable_jsvm": True}, servers=servers, global_hooks=hooks)
+    (rich,) = options.hooks
+    assert rich == GlobalHook("post", "b", ("t",), "after", 1, "it", False, 2.0)
+    assert options.scripts == (
+        GlobalScript("pre", "a", (), "before", 0, "x.js", True), GlobalScript("response", "c", (), "before", 2, "y.js", False),
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("deadline", [0, 3601])

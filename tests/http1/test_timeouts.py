@@ -10,7 +10,7 @@ from tests.support.upstream import Connection, Seen, Upstream, head, reply, sile
 from tests.support.wire import get
 
 SHORT = {
-    "proxy_default_timeout": 1,
+    "proxy_default_timeout": 2,
     "preforge": {
         "timeouts": {
             "head": 0.5, "idle": 1.5, "body": 0.5, "send": 1, "min_rate": 1000, "request": 6, "linger": 0.5,
@@ -131,7 +131,7 @@ def test_timeout_during_the_body_cuts_the_client_off(gateway: Gateway, upstream:
 def test_upstream_that_is_slow_after_its_head_is_not_cut_off(gateway: Gateway, upstream: Upstream) -> None:
     """proxy_default_timeout ends with the head (tyk-core 3.9)."""
     answer = head("200 OK", "Content-Type: a/b", "Content-Length: 10")
-    upstream.on("/long", reply(answer, b"hello", b"world", pause=1.3))
+    upstream.on("/long", reply(answer, b"hello", b"world", pause=2.3))
     assert gateway.fetch("/long").body == b"helloworld"
 
 

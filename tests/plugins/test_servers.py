@@ -119,6 +119,74 @@ def test_global_hooks_stand_around_those_of_all_apis_or_of_those_with_a_tag(tmp_
             assert gateway.fetch("/bare/x").status == 500
 
 
+SCRIPT = """
+var NAME = new TykJS.TykMiddleware.NewMiddleware({});
+NAME.NewProcessRequest(function(request, session, config) {
+  request.SetHeaders['X-By'] = [(request.Headers['X-By'] || [''])[0], 'NAME:' + config.APIID].join(' ').trim();
+  return NAME.ReturnData(request, {});
+});
+"""
+ANSWERS = """
+var answers = new TykJS.TykMiddleware.NewMiddleware({});
+answers.NewProcessResponse(function(response) {
+  response.SetHeaders['X-Answered'] = 'js';
+  return answers.ReturnResponseData(response, {});
+});
+"""
+
+
+def test_scripts_and_plugins_in_global_hooks_run_in_the_order_of_the_list(tmp_path: Path, upstream: Upstream) -> None:
+    for name in ("first", "last", "own"):
+        (tmp_path / f"{name}.js").write_text(SCRIPT.replace("NAME", name))
+    hooks: list[Json] = [
+        {"hook": "pre", "driver": "otto", "name": "last", "path": str(tmp_path / "last.js"), "position": "after"},
+        {"hook": "pre", "driver": "otto", "name": "first", "path": str(tmp_path / "first.js")},
+        {"hook": "pre", "driver": "grpc", "name": "named", "tags": ["some"]},
+        {"hook": "pre", "driver": "javascript", "name": "last", "path": str(tmp_path / "last.js"), "tags": ["some"]},
+        {"hook": "post_key_auth", "driver": "otto", "name": "absent", "path": str(tmp_path / "first.js")},
+    ]
+    url = upstream.url
+    js: Json = {"custom_middleware": {"driver": "otto", "pre": [{"name": "own", "path": str(tmp_path / "own.js")}]}}
+    with plugin_server(tmp_path / "plugin", NAMED.replace("NAME", "grpc")) as server:
+        apis = [
+            api("bare", "/bare/", url),
+            plugged("rich", url, pre="named", definition={"tags": ["some"]}),
+            api("script", "/script/", url, **js),
+        ]
+        conf = grpc_conf(server, preforge={"plugins": {"global_hooks": hooks}}, enable_jsvm=True)
+        with running(tmp_path / "gateway", apis, conf) as gateway:
+            assert by(gateway, "/bare/x") == "first:bare last:bare"
+            assert by(gateway, "/rich/x") == "first:rich grpc last:rich grpc last:rich"
+            assert by(gateway, "/script/x") == "first:script own:script last:script"
+            counted = gateway.fetch("/metrics").body.decode()
+            assert 'hook="pre",name="first",driver="javascript",outcome="ok"}' in counted
+
+
+def test_an_edited_global_script_is_taken_at_a_reload_and_a_lost_one_refuses(tmp_path: Path, upstream: Upstream) -> None:
+    script = tmp_path / "mw.js"
+    script.write_text(SCRIPT.replace("NAME", "mw"))
+    hooks: list[Json] = [{"hook": "pre", "driver": "otto", "name": "mw", "path": str(script)}]
+    conf: Json = {"enable_jsvm": True, "preforge": {"plugins": {"global_hooks": hooks}}}
+    with running(tmp_path / "gateway", [api("a", "/a/", upstream.url)], conf) as gateway:
+        assert by(gateway, "/a/x") == "mw:a"
+        script.write_text(SCRIPT.replace("NAME", "mw").replace("'mw:'", "'edited:'"))
+        gateway.reload()
+        wait_for(lambda: by(gateway, "/a/x") == "edited:a", "the edited script")
+        script.unlink()
+        gateway.reload()
+        wait_for(lambda: gateway.fetch("/a/x").status == 500, "the lost script")
+        assert f"$.preforge.plugins.global_hooks[0].path: error: {script} does not exist" in gateway.log()
+
+
+def test_a_global_script_sees_the_answer(tmp_path: Path, upstream: Upstream) -> None:
+    script = tmp_path / "answers.js"
+    script.write_text(ANSWERS)
+    hooks: list[Json] = [{"hook": "response", "driver": "javascript", "name": "answers", "path": str(script)}]
+    conf: Json = {"enable_jsvm": True, "preforge": {"plugins": {"global_hooks": hooks}}}
+    with running(tmp_path / "gateway", [api("a", "/a/", upstream.url)], conf) as gateway:
+        assert gateway.fetch("/a/x").get("X-Answered") == "js"
+
+
 def test_a_killed_server_fails_closed_and_heals_by_itself(tmp_path: Path, upstream: Upstream) -> None:
     with plugin_server(tmp_path / "plugin", NAMED.replace("NAME", "it")) as server:
         apis = [plugged("api", upstream.url, pre="named"), api("open", "/open/", upstream.url)]
