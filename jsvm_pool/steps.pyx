@@ -156,7 +156,7 @@ cdef class HookStep(ScriptStep):
 
     def __init__(self, object script, FieldNames names not None, object change_query not None, *, bint always, bint real_session,
                  bint anywhere, bint plain):
-        """script: has `call`, None where it cannot run; change_query: see core.scripts.query.changed; always: it is called for
+        """script: has `call`, None where it cannot run; change_query: see core.edits.query.changed; always: it is called for
         each request; real_session: it sees the session of the key; anywhere: it is told the same place for all paths of a
         version; plain: nothing that it returns has to be stored."""
         self.take(script)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from accel.http1 import Exchange
 from accel.sniff import detect
 from coprocess.codec import CodecError, Overrides
+from core.edits.headers import response_fields
+from core.edits.status import check_status
 from core.plugins.context import NOT_AUTHORISED, Api
-from core.scripts.answers import check_status
-from core.scripts.headers import response_fields
 from jsvm_pool.decoding import ResultError
 
 WHERE = "request.return_overrides"

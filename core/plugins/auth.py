@@ -20,8 +20,8 @@ from core.access.answers import PROBLEM
 from core.access.custom_keys import CustomKeys, KeyServices
 from core.access.state import state_of
 from core.access.tasks import Tasks
+from core.edits.query import parse
 from core.plugins.extractor import Extractor
-from core.scripts.query import parse
 from core.store.errors import StoreError
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from accel.http1 import Exchange, Target
 from coprocess.driver import Format, Outcome, Reply, Ticket
 from core.access.rewrite import Loops
 from core.access.tasks import Tasks
+from core.edits.headers import Spell
 from core.plugins.session_wires import SessionWires
-from core.scripts.headers import Spell
 
 log = logging.getLogger("preforge.plugins")
 

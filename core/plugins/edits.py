@@ -7,11 +7,11 @@ from urllib.parse import unquote_to_bytes
 from accel.http1 import Exchange
 from coprocess.codec import CodecError, RequestReply
 from core.access.rewrite import NOT_FOUND, go_round
+from core.edits.addresses import Address, parse
+from core.edits.headers import edit_request
+from core.edits.query import changed, encode
+from core.edits.query import parse as parse_query
 from core.plugins.context import Api
-from core.scripts.addresses import Address, parse
-from core.scripts.headers import edit_request
-from core.scripts.query import changed, encode
-from core.scripts.query import parse as parse_query
 from jsvm_pool.decoding import ResultError
 
 

@@ -12,8 +12,8 @@ from accel.capture import CaptureSearch
 from accel.http1 import Exchange
 from core.access.custom_keys import Extraction
 from core.apidef.extractors import ExtractorSpec
+from core.edits.query import parse
 from core.plugins.extractor_xml import first
-from core.scripts.query import parse
 
 _FORM = b"application/x-www-form-urlencoded"
 _WITH_FORMS = frozenset((b"POST", b"PUT", b"PATCH"))     # Go's Request.ParseForm reads the bodies of these

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from accel.http1 import Exchange
 from coprocess.codec import CodecError, HookFrame, ResponseReply, decode
 from coprocess.driver import Reply
+from core.edits.headers import Fields, response_fields
+from core.edits.status import check_status
 from core.plugins.context import BUSY, FAILED, NOT_LOADED, REASONS, Api, Call, log
 from core.plugins.hooks import HOOK_TYPES, described
-from core.scripts.answers import check_status
-from core.scripts.headers import Fields, response_fields
 from jsvm_pool.decoding import ResultError
 
 if TYPE_CHECKING:

@@ -9,12 +9,12 @@ from accel.http1 import PyStep, Step, Target, WaitStep
 from core.access.rewrite import Loops, stripper
 from core.access.state import keep_identity
 from core.apidef.specs import PlanSpec, TransportSpec
+from core.edits.addresses import listen_end
 from core.plugins.auth import PluginAuth, make_auth
 from core.plugins.context import Api, Call, Worker
 from core.plugins.hooks import AuthTaker, RequestHook
 from core.plugins.responses import ResponseHook
 from core.plugins.session_wires import SessionWires
-from core.scripts.addresses import listen_end
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -5,13 +5,12 @@ from __future__ import annotations
 from accel.http1 import Exchange
 from accel.sniff import detect
 from core.access.rewrite import NOT_FOUND, go_round
-from core.scripts.addresses import Address, parse
+from core.edits.addresses import Address, parse
+from core.edits.headers import Fields, response_fields
+from core.edits.status import check_status
 from core.scripts.context import Api
-from core.scripts.headers import Fields, response_fields
-from jsvm_pool.decoding import ResultError
 from jsvm_pool.results import Overrides
 
-LEAST, MOST = 200, 599
 SERVER = (b"Server", b"tyk")    # clients of Tyk know its forced responses by it
 _NO_BODY = frozenset((204, 304))
 _REDIRECTS = frozenset((301, 302))
@@ -29,12 +28,6 @@ def override(x: Exchange, api: Api, said: Overrides, *, chain: bool, session: bo
         if name.lower() != b"content-type":     # the error page has its own
             x.add_header(name, value)
     x.fail(said.code, said.body.decode("utf-8", "replace"))
-
-
-def check_status(code: int, where: str) -> None:
-    """Raises ResultError for what is not the status of a final response."""
-    if not LEAST <= code <= MOST:
-        raise ResultError(f"{code} is not the status of a response, expected {LEAST} to {MOST}", where)
 
 
 def forced(x: Exchange, api: Api, status: int, fields: Fields, body: bytes, *, chain: bool, session: bool) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from accel.http1 import Exchange
 from core.access.rewrite import Loops
 from core.access.tasks import Tasks
-from core.scripts.headers import Spell
+from core.edits.headers import Spell
 from core.scripts.metadata import MetaData
 from core.scripts.places import Places
 from core.scripts.session_text import NULL, SHORT, SessionTexts

@@ -5,11 +5,11 @@ from __future__ import annotations
 from urllib.parse import unquote_to_bytes
 
 from accel.http1 import Exchange
-from core.scripts.addresses import parse
+from core.edits.addresses import parse
+from core.edits.headers import edit_request
+from core.edits.query import changed
 from core.scripts.answers import loop
 from core.scripts.context import Api
-from core.scripts.headers import edit_request
-from core.scripts.query import changed
 from jsvm_pool.results import HookResult, ResultError
 
 

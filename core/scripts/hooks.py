@@ -6,13 +6,13 @@ from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
 from accel.http1 import Exchange
+from core.edits.headers import request_names
+from core.edits.query import changed
 from core.plugins.auth import CustomAuth
 from core.scripts.answers import override
 from core.scripts.context import BUSY, BUSY_KINDS, NOT_RUNNING, Api, Returned, Script, log
 from core.scripts.edits import edit
-from core.scripts.headers import request_names
 from core.scripts.payload import place_text, query_params, url_text
-from core.scripts.query import changed
 from core.sessions.model import SessionError
 from jsvm_pool.results import HookResult, ResultError, decode_edits, decode_hook
 from jsvm_pool.steps import FieldNames, HookStep

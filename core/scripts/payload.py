@@ -11,8 +11,8 @@ from typing import Any
 import orjson
 
 from accel.http1 import Exchange
+from core.edits.query import parse, texts
 from core.scripts.places import Place
-from core.scripts.query import parse, texts
 
 _FORMS = frozenset((b"POST", b"PUT", b"PATCH"))
 _FORM = b"application/x-www-form-urlencoded"

@@ -9,7 +9,7 @@ from accel.endpoints import Pattern
 from accel.http1 import Exchange
 from core.apidef.endpoints import EndpointSpec
 from core.apidef.specs import PlanSpec
-from core.scripts.addresses import listen_end
+from core.edits.addresses import listen_end
 
 MOST = 1024     # paths whose result is kept
 LONGEST = 512   # bytes of a path that is worth keeping

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from accel.http1 import Exchange
-from core.scripts.answers import check_status
+from core.edits.headers import edit_response
+from core.edits.status import check_status
 from core.scripts.context import BUSY, BUSY_KINDS, NOT_RUNNING, Api, Returned, Script, log
-from core.scripts.headers import edit_response
 from core.scripts.payload import place_text, query_params, response_text
 from jsvm_pool.envelope import script_payload
 from jsvm_pool.results import ResultError, decode_response

@@ -11,8 +11,8 @@ from accel.http1 import PathStep, PyStep, Step, WaitStep
 from core.access.rewrite import Loops
 from core.access.state import keep_identity
 from core.apidef.specs import PlanSpec
+from core.edits.addresses import listen_end
 from core.plugins.auth import CustomAuth, make_auth
-from core.scripts.addresses import listen_end
 from core.scripts.context import Api, Script, Worker
 from core.scripts.hooks import AuthHook, RequestHook
 from core.scripts.metadata import MetaData

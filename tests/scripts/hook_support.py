@@ -16,8 +16,8 @@ from core.access.rewrite import Loops
 from core.apidef.endpoints import EndpointSpec
 from core.apidef.scripts import HookSpec, VirtualSpec
 from core.apidef.specs import PlanSpec, RouteSpec, TransportSpec
+from core.edits.addresses import listen_end
 from core.plugins.auth import CustomAuth
-from core.scripts.addresses import listen_end
 from core.scripts.context import Api, Returned, Worker
 from core.scripts.hooks import AuthHook, RequestHook
 from core.scripts.metadata import MetaData

@@ -1,4 +1,4 @@
-"""The URL that a script returns, read as Go's url.Parse does (tyk-jsvm 9.3), and where the listen path ends in it."""
+"""The URL that a hook returns, read as Go's url.Parse does (tyk-jsvm 9.3), and where the listen path ends in it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Header fields that scripts name: which of them are theirs to change, and how they are spelt."""
+"""Header fields that hooks name: which of them are theirs to change, and how they are spelt."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def edit_response(x: Exchange, delete: Iterable[str], put: Pairs, spell: Spell) 
 
 
 def response_fields(pairs: Pairs, spell: Spell, where: str, own: frozenset[bytes] = _OWN_RESPONSE) -> Fields:
-    """The fields of a response that a script names. As in Go, line ends in values become spaces, and what is no name is
+    """The fields of a response that a hook names. As in Go, line ends in values become spaces, and what is no name is
     left out, as are the gateway's own fields. where: the field of the result; raises ResultError for values with other
     control characters."""
     found: Fields = []

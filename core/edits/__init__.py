@@ -1,0 +1,1 @@
+"""What hooks return of a request or response, read and applied: URLs, header fields, queries, statuses."""
