@@ -26,7 +26,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class DriverState:
-    """For /hello. detail: why it is not up."""
+    """For /hello. detail: why it is not up, for administrators only: it may quote the plugin."""
 
     status: Status
     detail: str = ""

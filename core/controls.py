@@ -30,7 +30,7 @@ class Controls:
         version: str,
     ) -> None:
         """names: api_id -> name of the APIs that are loaded; admin: answers under /tyk/; plugins: the
-        details of plugin servers."""
+        details of plugin servers, of which `output` is for administrators."""
         self._counters = counters
         self._names = names
         self._admin = admin
@@ -59,7 +59,7 @@ class Controls:
         if x.method != b"GET":
             reply(x, 405, {"status": "error", "message": "Method Not Allowed"})
         else:
-            reply(x, 200, self._state("Preforge"))
+            reply(x, 200, self._state(x, "Preforge"))
 
     def _ready(self, x: Exchange) -> None:
         if x.method != b"GET":
@@ -69,15 +69,18 @@ class Controls:
         elif not self._probe.ok:
             reply(x, 503, {"status": "error", "message": STORE_AWAY})
         else:
-            reply(x, 200, self._state("Preforge Ready"))
+            reply(x, 200, self._state(x, "Preforge Ready"))
 
-    def _state(self, description: str) -> dict[str, Any]:
+    def _state(self, x: Exchange, description: str) -> dict[str, Any]:
         details = self._probe.details()
         # Without the store nothing works; without a plugin only the APIs do not that call it.
         plugins = self._plugins()
         status = "warn" if any(item["status"] != "pass" for item in plugins.values()) else "pass"
         if any(item["status"] == "fail" for item in details.values()):
             status = "fail"
+        if not self._admin.knows(x):
+            # It has what programs said and where they are; the log has it, too.
+            plugins = {name: {key: item[key] for key in item if key != "output"} for name, item in plugins.items()}
         details = {**details, **plugins}
         state: dict[str, Any] = {
             "status": status,

@@ -9,8 +9,8 @@
     await child.stop()                                   # end of input, SIGTERM, SIGKILL
 
 What holds for every child:
-* It is made by vfork and exec, leads its own process group, and gets SIGKILL when the worker dies, however that happens; its
-  standard input ends then, too, which is how processes that it has started may notice.
+* It is made by vfork and exec, leads its own process group, and gets SIGKILL when the worker dies, however that happens. What
+  it has started by itself is not told of that: whoever started the worker ends it (core.process.strays).
 * It has descriptors 0, 1 and 2, all of them pipes, and no other.
 * Its whole group is killed with it, and it is always reaped (through a pidfd, without any handler of SIGCHLD).
 * Standard error goes to the log line by line; lines and bytes per second are bounded, and a child that writes more waits.

@@ -119,8 +119,12 @@ class Admin:
         if x.decoded_path == OPENAPI.encode() and x.method == b"GET":
             reply(x, 200, openapi.text(tuple((route.method, route.path) for route in ROUTES), self._version))
             return
-        if not _knows(x, self._context.config.secret):
+        if not self.knows(x):
             reply(x, 403, {"status": "error", "message": FORBIDDEN})
+
+    def knows(self, x: Exchange) -> bool:
+        """Whether a request comes from an administrator: it carries the secret."""
+        return _knows(x, self._context.config.secret)
 
     async def serve(self, x: Exchange) -> None:
         """Answer a request that has passed the guard."""

@@ -26,6 +26,20 @@ def check_plugins(config: Any, file: str) -> list[Finding]:
     ]
 
 
+def _program(settings: Any) -> Iterator[str]:
+    """What keeps the program of a command line from being run. A path with a slash begins at `cwd`, as for exec."""
+    program = settings.child(0).argv[0]
+    if "/" not in program:
+        if shutil.which(program, path=settings.env.get("PATH")) is None:
+            yield f"there is no program {program} in PATH"
+        return
+    path = Path(settings.cwd, program)
+    if not path.is_file():
+        yield f"there is no program {path}"
+    elif not os.access(path, os.X_OK):
+        yield f"{path} is not executable"
+
+
 def _problems(server: PluginServer) -> Iterator[tuple[str, str]]:
     """(field, what is wrong)"""
     settings = server.settings
@@ -35,9 +49,10 @@ def _problems(server: PluginServer) -> Iterator[tuple[str, str]]:
             if path and not os.access(path, os.R_OK):
                 yield field, f"{path} is not a file that can be read"
     elif server.driver == "jsonrpc":
-        program = settings.child(0).argv[0]
-        if shutil.which(program, path=settings.env.get("PATH")) is None and not Path(settings.cwd, program).is_file():
-            yield "command", f"there is no program {program}"
+        if settings.cwd and not Path(settings.cwd).is_dir():
+            yield "cwd", f"{settings.cwd} is not a directory"
+            return
+        yield from (("command", problem) for problem in _program(settings))
     else:
         if shutil.which(settings.interpreter) is None:
             yield "interpreter", f"there is no program {settings.interpreter}"

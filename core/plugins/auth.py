@@ -139,6 +139,7 @@ class CustomAuth:
         if session["id_extractor_deadline"] <= time.time() or session["meta_data"].get(MARK) != self._maker:
             return False
         self._services.extraction.found += 1
+        self._keys.in_use(entry, entry.raw.session)
         self._keys.give(x, entry)
         return True
 

@@ -206,7 +206,7 @@ class PluginService:
     # -- what others ask ---------------------------------------------------------------
 
     def details(self) -> dict[str, Any]:
-        """The `details` of /hello: the drivers that are in use, by their names."""
+        """The `details` of /hello: the drivers that are in use, by their names; `output` quotes plugins and names addresses."""
         found: dict[str, Any] = {}
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         for key, slot in self._slots.items():

@@ -27,6 +27,7 @@ from core.process.reload import Reloader, Requester, tell
 from core.process.rolling import Rolling
 from core.process.slots import Slot, State, WorkerProcess
 from core.process.status import worker_status
+from core.process.strays import kill_session
 from core.process.systemd import Notifier
 from core.process.worker import EXIT_BOOT, run_worker
 
@@ -302,6 +303,7 @@ class Master:
 
     def _become_worker(self, number: int, generation: int, ours: socket.socket, theirs: socket.socket) -> int:
         signal.set_wakeup_fd(-1)
+        os.setsid()     # what its plugins start is found by that: see strays
         ours.close()
         self._wake.close()
         for worker in self._workers():
@@ -403,16 +405,26 @@ class Master:
     def _reap(self) -> None:
         while True:
             try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
+                ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+                if ended is None:
+                    return
+                pid = ended.si_pid
+                if any(worker.pid == pid for worker in self._workers()):
+                    self._end_strays(pid)
+                _, status = os.waitpid(pid, 0)
             except ChildProcessError:
-                return
-            if pid == 0:
                 return
             if self._storage is not None and self._storage.buried(pid, status):
                 continue
             for worker in self._workers():
                 if worker.pid == pid:
                     self._buried(worker, status)
+
+    @staticmethod
+    def _end_strays(pid: int) -> None:
+        count = kill_session(pid)
+        if count:
+            log.warning("%d processes that belonged to the worker %d were killed", count, pid)
 
     def _buried(self, worker: WorkerProcess, status: int) -> None:
         slot = self._slots[worker.slot]

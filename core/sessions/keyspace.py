@@ -93,6 +93,10 @@ class KeySpace:
             await self._changed(name)
         return done is not None
 
+    async def prolong(self, name: str, lifetime: int) -> None:
+        """Let a session that is there live for `lifetime` seconds (more than 0) from now on."""
+        await self._store.call("EXPIRE", PREFIX + name, lifetime)
+
     async def delete(self, name: str) -> bool:
         """Remove a session with its quota; False if there was none."""
         removed = await self._store.call("DEL", PREFIX + name)

@@ -210,3 +210,33 @@ def test_lint_looks_for_the_files_and_programs_that_servers_name(tmp_path: Path)
     found = {one.path: one.severity for one in findings if one.path.startswith(place)}
     fields = ("['g'].ca_file", "['j'].command", "['p'].interpreter", "['d'].bundle")
     assert found == {f"{place}{field}": "error" for field in fields}
+
+
+@pytest.mark.parametrize(
+    ("server", "field", "said"),
+    [
+        ({"command": ["no-such-program"]}, "command", "there is no program no-such-program in PATH"),
+        ({"command": ["./plain"]}, "command", "plain is not executable"),
+        ({"command": ["./plain"], "cwd": "no-such-folder"}, "cwd", "no-such-folder is not a directory"),
+        ({"command": ["inside/plugin"]}, "", ""),
+        ({"command": ["./plugin"], "cwd": "inside"}, "", ""),
+        ({"command": ["inside/plugin"], "cwd": "inside"}, "command", "there is no program"),
+    ],
+)
+def test_lint_looks_for_a_program_where_it_would_be_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: dict[str, Any], field: str, said: str
+) -> None:
+    (tmp_path / "inside").mkdir()
+    for name, mode in (("plain", 0o644), ("inside/plugin", 0o755)):
+        (tmp_path / name).write_text("#!/bin/sh\n")
+        (tmp_path / name).chmod(mode)
+    monkeypatch.chdir(tmp_path)
+    read(tmp_path, {"enable_coprocess": True}, servers={"j": {"driver": "jsonrpc", **server}})
+    _, findings = lint(str(tmp_path / "tyk.conf"), {})
+    found = [(one.path, one.message) for one in findings if one.path.startswith("$.preforge.plugins.servers")]
+    if not field:
+        assert found == []
+        return
+    ((path, message),) = found
+    assert path == f"$.preforge.plugins.servers['j'].{field}"
+    assert said in message

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from accel.http1 import Exchange
+from accel.limits import clock_ms
 from coprocess.driver import Reply
 from coprocess.proto.coprocess_object_pb2 import Object
 from core.apidef.extractors import ExtractorSpec
@@ -187,6 +188,33 @@ def test_a_session_that_expired_in_the_store_is_the_plugins_again(site: AuthSite
     site.path.call(site.cache.expire)
     site.get()
     assert len(site.call.calls) == 2
+
+
+def test_a_session_that_is_used_lives_on_in_the_store(site: AuthSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.serve(only_once(id_extractor_deadline=soon()), EXTRACTOR, lifetime=320)
+    name = name_of("alice")
+    assert [site.get().status for _ in range(2)] == [200] * 2
+    site.settle()
+    site.get()
+    site.store.ask("EXPIRE", f"apikey-{name}", "100")
+    site.store.ask("CONFIG", "RESETSTAT")
+    site.get()
+    assert b"cmdstat_expire" not in site.store.ask("INFO", "commandstats")      # one part of 32 has to pass
+    later = clock_ms() + 10_000
+    monkeypatch.setattr("core.access.custom_keys.clock_ms", lambda: later)
+    for _ in range(3):
+        assert site.get().status == 200
+    wait_for(lambda: site.lifetime(name) > 300, "the lifetime begins anew")
+    assert b"cmdstat_expire:calls=1," in site.store.ask("INFO", "commandstats")
+    assert len(site.call.calls) == 1
+
+
+def test_a_session_that_is_gone_from_the_store_is_not_made_again_by_its_use(site: AuthSite) -> None:
+    site.serve(only_once(id_extractor_deadline=soon()), EXTRACTOR, lifetime=320)
+    site.get()
+    site.store.ask("DEL", f"apikey-{name_of('alice')}")
+    site.path.wait(site.keyspace.prolong(name_of("alice"), 320))
+    assert site.stored(name_of("alice")) is None
 
 
 def test_a_session_of_another_hook_or_place_is_not_the_clients(site: AuthSite) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from accel.http1 import Exchange, PyStep, Step
+from accel.limits import clock_ms
 from coprocess.driver import Format, Reply, Ticket
 from coprocess.proto.coprocess_object_pb2 import Object
 from core.access.custom_keys import carried
@@ -311,6 +312,18 @@ def test_sessions_are_kept_as_long_as_they_and_the_api_say(
     site.serve(accepts(**given), lifetime=api, respects=respects)
     assert site.get().status == 200
     assert least <= site.lifetime("alice") <= most
+
+
+def test_a_session_that_the_plugin_confirms_lives_on_in_the_store(site: AuthSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.serve(accepts(alias="Al"), lifetime=320)
+    for _ in range(2):      # the notification of the first write empties the cache
+        site.get()
+        site.settle()
+    site.store.ask("EXPIRE", "apikey-alice", "100")
+    later = clock_ms() + 10_000
+    monkeypatch.setattr("core.access.custom_keys.clock_ms", lambda: later)
+    assert site.get().status == 200
+    wait_for(lambda: site.lifetime("alice") > 300, "the lifetime begins anew")
 
 
 def test_a_forced_lifetime_goes_before_all_others(path: DataPath, server: Valkey) -> None:

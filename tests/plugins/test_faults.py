@@ -11,6 +11,7 @@ from tests.conftest import Start
 from tests.plugins.conftest import StartServer
 from tests.plugins.plugin_site import PluginServer, grpc_conf, plugged
 from tests.support.gateway import Gateway, Json, wait_for
+from tests.support.site import manage
 from tests.support.upstream import Upstream
 from tests.support.wire import Response, get
 
@@ -132,10 +133,12 @@ def test_a_driver_that_cannot_run_is_an_internal_error(stand: Stand, name: str) 
     assert error_of(stand.gateway.fetch(f"/{name}/x")) == (500, {"error": "Internal Server Error"})
 
 
-def test_hello_says_which_servers_are_away(stand: Stand) -> None:
+def test_hello_says_which_servers_are_away_and_tells_only_administrators_why(stand: Stand) -> None:
     assert stand.gateway.fetch("/open/x").status == 200
-    said = json.loads(stand.gateway.fetch("/hello").body)
-    assert said["status"] == "warn"
+    public = json.loads(stand.gateway.fetch("/hello").body)
+    assert public["status"] == "warn"
+    assert not any("output" in one for one in public["details"].values() if one["componentType"] == "plugin:grpc")
+    said = json.loads(manage(stand.gateway, "GET", "/hello").body)
     states = {name: one["status"] for name, one in said["details"].items() if one["componentType"] == "plugin:grpc"}
     assert states.pop("away") in ("warn", "fail")
     assert states == {"coprocess_grpc_server": "pass", "one": "pass", "wide": "pass", "broken": "fail"}
