@@ -118,7 +118,7 @@ def _try(archive: bytes, limits: BundleSettings, where: str) -> None:
     if len(archive) > limits.max_bytes:
         raise BundleError(f"{where}: larger than {limits.max_bytes} bytes (preforge.bundles.max_bytes)")
     with tempfile.TemporaryDirectory() as directory:
-        manifest = unpack(io.BytesIO(archive), directory, limits, where)
+        manifest, _ = unpack(io.BytesIO(archive), directory, limits, where)
         verify(directory, manifest, limits, where, trusted=False)
         located(Part(where, directory, manifest))
 

@@ -74,7 +74,7 @@ class Library:
         remarks: list[str] = []
         fetched = False
         if not os.path.lexists(directory):
-            fetched = self._install(names, folders, directory, name)
+            fetched = self._install(names, folders, directory, name, remarks)
         if not stat.S_ISDIR(directory.lstat().st_mode):
             raise BundleError(f"{name}: {directory}: expected a directory")
         trusted = settings.skip_verify_existing and not fetched
@@ -85,10 +85,12 @@ class Library:
             part, digests = self._open(one, inside, trusted=trusted, hint="" if fetched else _hint(directory))
             parts.append(part)
             files.update((f"{inside}/{file}", value) for file, value in digests.items())
+            if unlisted := len(digests) - len(part.manifest.files):
+                remarks.append(f"{one}: {_files(unlisted)} not in $.file_list, so no checksum covers what a plugin uses of it")
         if trusted:
             remarks.append(f"{name} was not verified: skip_verify_existing_plugin_bundle is on")
         section = located(parts[0]) if len(parts) == 1 else merged(parts)
-        return LoadedBundle(name, str(directory), digest, section, files, tuple(remarks))
+        return LoadedBundle(name, str(directory), digest, section, files, parts[0].manifest.files, tuple(remarks))
 
     def _open(self, name: str, directory: str, *, trusted: bool, hint: str) -> tuple[Part, dict[str, str]]:
         """One bundle on disk. Raises BundleError."""
@@ -101,10 +103,11 @@ class Library:
         except BundleError as error:
             raise BundleError(f"{error}{hint}") from None
 
-    def _install(self, names: list[str], folders: list[str], directory: Path, name: str) -> bool:
+    def _install(self, names: list[str], folders: list[str], directory: Path, name: str, remarks: list[str]) -> bool:
         """Fetch, unpack and verify beside the final place, then put it there in one step.
 
-        Returns False when another loader was faster: what it put there is verified like everything found on disk.
+        Adds to the remarks. Returns False when another loader was faster: what it put there is verified like everything found
+        on disk.
         """
         if not self._settings.enable_downloader:
             place = f"and there is no {directory}"
@@ -122,7 +125,10 @@ class Library:
                 place = str(Path(unfinished, folder))
                 Path(place).mkdir(mode=0o700, exist_ok=True)
                 with fetch(address, self._settings, self._budget) as archive:
-                    manifest = unpack(archive, place, self._settings, one)
+                    manifest, left_out = unpack(archive, place, self._settings, one)
+                if left_out and manifest.driver == "python":
+                    why = "the signature that public_key_path asks for does not cover them"
+                    remarks.append(f"{one}: {_files(left_out)} not in $.file_list and stayed in the archive: {why}")
                 verify(place, manifest, self._settings, one, trusted=False)
             return _put(unfinished, directory)
         finally:
@@ -151,6 +157,10 @@ def _sweep(root: Path) -> None:
         with contextlib.suppress(OSError):
             if path.lstat().st_mtime < oldest:
                 shutil.rmtree(path, ignore_errors=True)
+
+
+def _files(count: int) -> str:
+    return f"{count} file is" if count == 1 else f"{count} files are"
 
 
 def _hint(directory: Path) -> str:

@@ -49,6 +49,11 @@ class Manifest:
     checksum_sha256: str
     signature: str
 
+    @property
+    def driver(self) -> str:
+        found: str = self.custom_middleware.get("driver", "")
+        return found
+
 
 def decode(raw: bytes, where: str, max_files: int) -> Manifest:
     """Decode a manifest. ``where`` names it in messages. Raises BundleError with the path of the wrong field."""

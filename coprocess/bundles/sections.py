@@ -62,7 +62,8 @@ def _hook(hook: dict[str, Any], part: Part, place: str, *, strict: bool) -> dict
 def merged(parts: Sequence[Part]) -> dict[str, Any]:
     """Return the section of several bundles: hooks in the order of the bundles.
 
-    One driver, one auth_check; the first id_extractor and the first traffic_logs count. Raises BundleError.
+    One driver, one auth_check; the first id_extractor and the first traffic_logs count. Python hooks come from one bundle: in
+    one interpreter, files of the same name would take each other's place. Raises BundleError.
     """
     result: dict[str, Any] = {}
     driver, driver_of, auth_of = "", "", ""
@@ -72,6 +73,9 @@ def merged(parts: Sequence[Part]) -> dict[str, Any]:
         if driver_of and own != driver:
             message = f"driver {own!r:.40} in {part.name}, but {driver!r:.40} in {driver_of}"
             raise BundleError(f"{part.name}: {NAME}: $.custom_middleware.driver: {message}; expected one driver")
+        if own == "python":
+            place = f"{part.name}: {NAME}: $.custom_middleware.driver"
+            raise BundleError(f"{place}: one of {len(parts)} bundles; expected one bundle where the driver is python")
         driver, driver_of = own, driver_of or part.name
         for name in LISTS:
             if name in section:

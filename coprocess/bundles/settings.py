@@ -42,8 +42,9 @@ class LoadedBundle:
 
     ``directory`` holds it; ``digest`` is the hex md5 of the name (``spec.bundle_hash`` of plugins);
     ``custom_middleware`` is the section for the API, its hooks' paths joined to the directory; ``files`` maps the
-    path of each listed file to the hex SHA-256 of the bytes that were verified: nothing else of the directory may be
-    used, and a reader compares what it reads. ``remarks``: what the user should know.
+    path of each file that may be used to the hex SHA-256 of the bytes that were verified: nothing else of the
+    directory may be used, and a reader compares what it reads. ``listed``: ``file_list`` of the manifest, of the first
+    one if there are several. ``remarks``: what the user should know.
     """
 
     name: str
@@ -51,4 +52,5 @@ class LoadedBundle:
     digest: str
     custom_middleware: dict[str, Any]
     files: dict[str, str] = field(repr=False)
+    listed: tuple[str, ...] = field(repr=False)
     remarks: tuple[str, ...] = ()

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from coprocess.bundles import manifest as manifests
+from coprocess.bundles import unlisted
 from coprocess.bundles.manifest import Manifest
 from coprocess.bundles.names import MAX_NAME_BYTES, safe_name
 from coprocess.bundles.settings import MIB, BundleError, BundleSettings
@@ -29,9 +30,10 @@ _CHUNK = 1 << 16
 _UNSOUND = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError, OverflowError, struct.error)
 
 
-def unpack(archive: IO[bytes], directory: str, settings: BundleSettings, where: str) -> Manifest:
-    """Write the manifest and the files that it lists into an empty directory; members not listed stay inside.
+def unpack(archive: IO[bytes], directory: str, settings: BundleSettings, where: str) -> tuple[Manifest, int]:
+    """Write the manifest and the files that it lists into an empty directory, others only where they count (see unlisted).
 
+    Returns the manifest, and how many files stayed in the archive.
     Raises BundleError for an archive that is damaged, hostile or over a limit, OSError when writing fails.
     """
     _check_end(archive, settings, where)
@@ -51,7 +53,12 @@ def unpack(archive: IO[bytes], directory: str, settings: BundleSettings, where: 
                     place = f"{where}: {manifests.NAME}: $.file_list[{index}]"
                     raise BundleError(f"{place}: {name!r} is not in the archive")
                 _write(directory, name, _contents(opened, members[name], where))
-            return found
+            others = list(unlisted.among(members, found))
+            if not unlisted.taken(found, settings):
+                return found, len(others)
+            for name in others:
+                _write(directory, name, _contents(opened, members[name], where))
+            return found, 0
     except _UNSOUND as error:
         raise BundleError(f"{where}: not a sound zip archive: {error}") from None
 

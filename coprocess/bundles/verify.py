@@ -8,10 +8,12 @@ import errno
 import hashlib
 import hmac
 import os
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from coprocess.bundles import unlisted
 from coprocess.bundles.files import open_directory, open_inside, read_key
-from coprocess.bundles.manifest import NAME, Manifest
+from coprocess.bundles.manifest import LISTS, NAME, Manifest
 from coprocess.bundles.settings import BundleError, BundleSettings
 
 if TYPE_CHECKING:
@@ -35,36 +37,48 @@ def read_manifest(directory: str, where: str, limit: int) -> bytes:
 
 
 def verify(directory: str, manifest: Manifest, settings: BundleSettings, where: str, *, trusted: bool) -> dict[str, str]:
-    """Compare the files with the manifest; returns file name -> hex SHA-256.
+    """Compare the files with the manifest; returns file name -> hex SHA-256, of all files that may be used.
 
     ``trusted`` (``skip_verify_existing_plugin_bundle``) only hashes. Raises BundleError that says which file or field.
     """
     md5, sha256 = hashlib.md5(usedforsecurity=False), hashlib.sha256()
     digests: dict[str, str] = {}
     handle = open_directory(directory)
-    total = 0
+    left = settings.max_unpacked_bytes
     try:
         for name in manifest.files:
-            own = hashlib.sha256()
-            size = 0
             try:
-                with open(open_inside(handle, name), "rb") as stream:
-                    while chunk := stream.read(_CHUNK):
-                        size += len(chunk)
-                        if size > settings.max_file_bytes or total + size > settings.max_unpacked_bytes:
-                            raise BundleError(f"{where}: {name}: larger than the limits on bundles allow")
-                        for digest in (md5, sha256, own):
-                            digest.update(chunk)
+                digests[name], left = _hash(handle, name, (md5, sha256), settings, left, where)
             except (OSError, ValueError) as error:
                 raise BundleError(f"{where}: {name}: listed in $.file_list of {NAME}, but {_text(error)}") from None
-            total += size
-            digests[name] = own.hexdigest()
+        if unlisted.taken(manifest, settings):
+            for name in unlisted.on_disk(handle, manifest, settings, where):
+                digests[name], left = _hash(handle, name, (), settings, left, where)
+    except (OSError, ValueError) as error:
+        raise BundleError(f"{where}: {_text(error)}") from None
     finally:
         os.close(handle)
     if not trusted:
         _checksums(manifest, md5.hexdigest(), sha256.hexdigest(), where)
         _signature(manifest, sha256.digest(), settings.public_key_path, where)
     return digests
+
+
+def _hash(directory: int, name: str, sums: tuple[Any, ...], settings: BundleSettings, left: int, where: str) -> tuple[str, int]:
+    """The hex SHA-256 of a file, and how many of the ``left`` bytes it leaves. ``sums``: further hashes that it goes into.
+
+    Raises BundleError, OSError, ValueError.
+    """
+    own = hashlib.sha256()
+    size = 0
+    with open(open_inside(directory, name), "rb") as stream:
+        while chunk := stream.read(_CHUNK):
+            size += len(chunk)
+            if size > min(settings.max_file_bytes, left):
+                raise BundleError(f"{where}: {name}: larger than the limits on bundles allow")
+            for one in (own, *sums):
+                one.update(chunk)
+    return own.hexdigest(), left - size
 
 
 def _checksums(manifest: Manifest, md5: str, sha256: str, where: str) -> None:
@@ -78,9 +92,13 @@ def _checksums(manifest: Manifest, md5: str, sha256: str, where: str) -> None:
 
 
 def _signature(manifest: Manifest, digest: bytes, key_path: str, where: str) -> None:
-    """RSA, PKCS #1 v1.5 (RFC 8017, 8.2), over SHA-256."""
+    """RSA, PKCS #1 v1.5 (RFC 8017, 8.2), over SHA-256. Code that stands in the manifest itself is not signed by it."""
     if not key_path:
         return
+    for path, hook in _hooks(manifest):
+        if hook.get("code"):
+            message = "no signature covers code in the manifest; expected it in a file of $.file_list (public_key_path is set)"
+            raise BundleError(f"{where}: {NAME}: {path}.code: {message}")
     place = f"{where}: {NAME}: $.signature"
     if not manifest.signature:
         raise BundleError(f"{place}: the bundle is not signed, and public_key_path asks for a signature")
@@ -98,6 +116,17 @@ def _signature(manifest: Manifest, digest: bytes, key_path: str, where: str) -> 
         key.verify(signature, digest, PKCS1v15(), Prehashed(SHA256()))
     except InvalidSignature:
         raise BundleError(f"{place}: verification error: not a signature of the listed files by {key_path}") from None
+
+
+def _hooks(manifest: Manifest) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each hook with its place in the manifest."""
+    section = manifest.custom_middleware
+    for name in LISTS:
+        for index, hook in enumerate(section.get(name, [])):
+            yield f"$.custom_middleware.{name}[{index}]", hook
+    for name in ("auth_check", "traffic_logs"):
+        if name in section:
+            yield f"$.custom_middleware.{name}", section[name]
 
 
 def public_key(path: str) -> RSAPublicKey:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import importlib.metadata
 import json
-import os
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -107,13 +106,6 @@ class HostProcess:
             log_rate=ours.notices_per_second,
         )
 
-    def _verified(self) -> dict[str, str] | None:
-        """By path relative to the bundle, as the host asks for it."""
-        files, root = self._settings.verified, os.path.realpath(self._settings.bundle)
-        if files is None:
-            return None
-        return {os.path.relpath(os.path.join(root, name), root): digest for name, digest in files.items()}  # noqa: PTH118
-
     @property
     def room(self) -> int:
         """How many calls may be given to it now."""
@@ -192,7 +184,8 @@ class HostProcess:
         lent, needs = lent_protobuf()
         setup = json.dumps({
             "bundle": self._settings.bundle,
-            "verified": self._verified(),
+            "verified": self._settings.verified,
+            "listed": self._settings.listed,
             "python_path": self._settings.python_path,
             "threads": self._settings.threads,
             "max_message": self._settings.max_message,

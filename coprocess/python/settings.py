@@ -47,8 +47,10 @@ class PythonSettings:
     bundle: str
     """The bundle's directory; its last component is the name of the module (tyk-plugins 5.2)."""
     verified: Mapping[str, str] | None = None
-    """Hex SHA-256 of each file that may be imported, by its path, absolute or in the bundle; what has changed since is
-    refused. None: what the manifest lists, as it is."""
+    """Hex SHA-256 of each file that may be imported, by its path in the bundle; what has changed since is refused. None: any
+    file, as it is."""
+    listed: tuple[str, ...] | None = None
+    """`file_list` of the manifest; None: as it stands in the directory when a process starts."""
     interpreter: str = field(default_factory=lambda: sys.executable)
     """A Python 3.8 or later, such as that of the plugin's virtual environment."""
     python_path: tuple[str, ...] = ()

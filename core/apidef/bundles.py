@@ -23,13 +23,14 @@ class AppliedBundle:
     """A verified bundle, picklable.
 
     ``section``: JSON text of the ``custom_middleware`` with paths into ``directory``; ``digest``: hex md5 of the
-    bundle's name; ``files``: path -> hex SHA-256 of each file that may be used.
+    bundle's name; ``files``: path -> hex SHA-256 of each file that may be used; ``listed``: the names in ``file_list``.
     """
 
     directory: str
     digest: str
     section: bytes = field(repr=False)
     files: dict[str, str] = field(repr=False)
+    listed: tuple[str, ...] = field(default=(), repr=False)
 
     def problem(self, path: str, digest: str) -> str:
         """Say why a file that was read is not a verified one of the bundle; "" for files elsewhere.
@@ -92,7 +93,7 @@ def load_bundle(definition: Definition, library: Library, file: str) -> tuple[Ap
             Finding("info", file, "$.custom_middleware", "has no effect: the section of the plugin bundle takes its place")
         )
     section = orjson.dumps(loaded.custom_middleware)
-    return AppliedBundle(loaded.directory, loaded.digest, section, loaded.files), findings
+    return AppliedBundle(loaded.directory, loaded.digest, section, loaded.files, loaded.listed), findings
 
 
 def with_bundle(definition: Definition, applied: AppliedBundle | None) -> Definition:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from core.apidef.bundles import AppliedBundle
@@ -51,17 +51,35 @@ class PluginEventSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class BundleCode:
+    """The code of a plugin bundle, as it was verified. Equal digests mean equal code.
+
+    digest: over the contents and the section with the hooks; files: hex SHA-256 of what may be used, by path in the directory;
+    listed: `file_list` of the manifest.
+    """
+
+    directory: str = ""
+    digest: str = ""
+    files: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
+    listed: tuple[str, ...] = field(default=(), repr=False, compare=False)
+
+
+NO_CODE = BundleCode()
+"""Of an API without a bundle."""
+
+
+@dataclass(frozen=True, slots=True)
 class PluginSpec:
     """The plugins of one API.
 
     hooks: by kind, global ones among them, in the order of the chain; about: the map `spec` that every hook is given
-    (tyk-plugins 3.3); bundle: directory and digest of the API's plugin bundle, ("", "") without one.
+    (tyk-plugins 3.3); bundle: the API's plugin bundle.
     """
 
     hooks: tuple[PluginHookSpec, ...]
     events: tuple[PluginEventSpec, ...]
     about: tuple[tuple[str, str], ...]
-    bundle: tuple[str, str] = ("", "")
+    bundle: BundleCode = NO_CODE
 
     def of(self, kind: str, position: HookPosition = "own") -> tuple[PluginHookSpec, ...]:
         """The hooks of one kind and position."""
@@ -98,7 +116,7 @@ class PluginCompiler:
         events = tuple(self._events())
         if not hooks and not events:
             return None
-        return PluginSpec(hooks, events, self._about(), self._bundle_key())
+        return PluginSpec(hooks, events, self._about(), self._code())
 
     # -- hooks -----------------------------------------------------------------------
 
@@ -257,8 +275,10 @@ class PluginCompiler:
             found.append(("config_data", dumps(get("config_data"))))
         return tuple(found)
 
-    def _bundle_key(self) -> tuple[str, str]:
-        if self._bundle is None:
-            return "", ""
-        digest = hashlib.sha256(repr(sorted(self._bundle.files.items())).encode() + self._bundle.section)
-        return self._bundle.directory, digest.hexdigest()
+    def _code(self) -> BundleCode:
+        found = self._bundle
+        if found is None:
+            return NO_CODE
+        digest = hashlib.sha256(repr(sorted(found.files.items())).encode() + found.section)
+        files = {path.removeprefix(f"{found.directory}/"): sum_ for path, sum_ in found.files.items()}
+        return BundleCode(found.directory, digest.hexdigest(), files, found.listed)

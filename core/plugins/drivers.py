@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from coprocess.driver import Driver, DriverState, Format
+from core.apidef.plugins import NO_CODE, BundleCode
 from core.config.plugins import PluginServer
 
 if TYPE_CHECKING:
@@ -20,12 +21,12 @@ _FORMATS: dict[str, Format] = {"grpc": "protobuf", "jsonrpc": "json", "python": 
 
 @dataclass(frozen=True, slots=True)
 class SlotKey:
-    """What a driver belongs to. server: a name, see PluginOptions.servers; bundle: its directory and digest where the driver
-    runs the code of a bundle, else two empty texts."""
+    """What a driver belongs to. server: a name, see PluginOptions.servers; bundle: whose code it runs, NO_CODE where its
+    settings say that."""
 
     server: str
     driver: str
-    bundle: tuple[str, str] = ("", "")
+    bundle: BundleCode = NO_CODE
 
 
 class Slot:
@@ -46,7 +47,7 @@ class Slot:
         before, self.driver = self.driver, None
         self.settings = server.settings
         try:
-            self.driver = make(server, self.key.bundle[0], self._services)
+            self.driver = make(server, self.key.bundle, self._services)
             self.problem = ""
         except (ImportError, OSError, ValueError) as error:
             self.problem = f"the driver {self.key.driver} of the plugin server {self.name} cannot run: {error}"
@@ -72,9 +73,8 @@ class Slot:
         return DriverState("disabled", self.problem) if self.driver is None else self.driver.state()
 
 
-def make(server: PluginServer, bundle: str, services: PythonServices) -> Driver:
-    """A driver that has not begun. bundle: the directory whose code it is to run, "" where the settings say it. Raises
-    ImportError, OSError and ValueError."""
+def make(server: PluginServer, bundle: BundleCode, services: PythonServices) -> Driver:
+    """A driver that has not begun. bundle: see SlotKey. Raises ImportError, OSError and ValueError."""
     settings = server.settings
 
     def say(level: str, text: str) -> None:
@@ -91,4 +91,6 @@ def make(server: PluginServer, bundle: str, services: PythonServices) -> Driver:
         return JsonRpcDriver(settings, say)
     from coprocess.python import PythonDriver  # noqa: PLC0415
 
-    return PythonDriver(replace(settings, bundle=bundle) if bundle else settings, services, say)
+    if bundle.directory:
+        settings = replace(settings, bundle=bundle.directory, verified=bundle.files, listed=bundle.listed)
+    return PythonDriver(settings, services, say)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from accel import shm
 from accel.shm import Region
 from coprocess.driver import Driver, Format, Reply, Ticket
-from core.apidef.plugins import PluginHookSpec
+from core.apidef.plugins import NO_CODE, PluginHookSpec
 from core.apidef.specs import PlanSpec
 from core.config.plugins import plugin_options
 from core.findings import Finding
@@ -151,7 +151,7 @@ class PluginService:
 
     def _key(self, spec: PlanSpec, server: str, driver: str) -> SlotKey:
         bundled = spec.plugins is not None and self.options.servers[server].bundled
-        return SlotKey(server, driver, spec.plugins.bundle if bundled and spec.plugins is not None else ("", ""))
+        return SlotKey(server, driver, spec.plugins.bundle if bundled and spec.plugins is not None else NO_CODE)
 
     def _keys(self, spec: PlanSpec) -> Iterator[SlotKey]:
         """The drivers that an API calls."""
@@ -216,7 +216,7 @@ class PluginService:
             said: dict[str, Any] = {"status": _STATUS[state.status], "componentType": f"plugin:{key.driver}"}
             if state.detail:
                 said["output"] = state.detail
-            name = f"{slot.name} {Path(key.bundle[0]).name}".rstrip()
+            name = f"{slot.name} {Path(key.bundle.directory).name}".rstrip()
             found[name] = {**said, "time": now}
         return found
 

@@ -66,7 +66,7 @@ class PluginSteps:
         return [PyStep(keep_identity)]
 
     def _taker(self, spec: PlanSpec, found: PluginSpec, hook: PluginHookSpec) -> AuthTaker:
-        what = "\0".join((hook.driver, hook.server, hook.name, *found.bundle))
+        what = "\0".join((hook.driver, hook.server, hook.name, found.bundle.directory, found.bundle.digest))
         return PluginAuth(make_auth(self._services, self._worker.tasks, lambda: self._config, spec, what, rich=True))
 
     def _step(self, spec: PlanSpec, found: PluginSpec, hook: PluginHookSpec, auth: AuthTaker | None = None) -> Step:

@@ -23,7 +23,7 @@ SERVERS = {
 }
 ON = PluginOptions(True, SERVERS)
 OFF = PluginOptions(False, SERVERS)
-BUNDLE = AppliedBundle("/bundles/abc", "abc", b"{}", {"/bundles/abc/m.py": "1"})
+BUNDLE = AppliedBundle("/bundles/abc", "abc", b"{}", {"/bundles/abc/m.py": "1", "/bundles/abc/vendor/v.py": "3"}, ("m.py",))
 
 
 def compiled(
@@ -113,7 +113,9 @@ def test_python_runs_the_code_of_the_bundle() -> None:
     assert spec is not None
     assert findings == []
     assert (spec.hooks[0].server, spec.hooks[0].problem) == (DEFAULTS["python"], "")
-    assert spec.bundle[0] == "/bundles/abc"
+    assert spec.bundle.directory == "/bundles/abc"
+    assert spec.bundle.files == {"m.py": "1", "vendor/v.py": "3"}
+    assert spec.bundle.listed == ("m.py",)
     assert dict(spec.about)["bundle_hash"] == "abc"
     other = compiled(section, ON, AppliedBundle("/bundles/abc", "abc", b"{}", {"/bundles/abc/m.py": "2"}))[0]
     assert other is not None

@@ -27,7 +27,7 @@ def judge(raw: bytes) -> bool:
         inside.mkdir()
         message = "f.zip: "
         try:
-            manifest = unpack(io.BytesIO(raw), str(inside), LIMITS, "f.zip")
+            manifest, _ = unpack(io.BytesIO(raw), str(inside), LIMITS, "f.zip")
             verify(str(inside), manifest, LIMITS, "f.zip", trusted=False)
             taken = True
         except BundleError as error:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from coprocess.bundles import BundleError, BundleSettings, Library, LoadedBundle, load
-from tests.bundles.archives import FILES, SECTION, SigningKey, bundle
+from tests.bundles.archives import FILES, SECTION, Member, SigningKey, bundle
 from tests.bundles.server import BundleServer, reply
 
 
@@ -212,6 +212,57 @@ def test_a_signature_without_a_key_to_check_it_does_not_replace_the_checksum(sho
     assert "$.checksum" in shop.refused("b.zip")
 
 
+@pytest.mark.parametrize("place", ["pre", "auth_check"])
+def test_code_in_a_manifest_is_not_signed_and_refused_with_a_key(shop: Shop, key: SigningKey, place: str) -> None:
+    """The signature covers files alone; whoever can change the manifest could bring any script."""
+    hook = {"name": "x", "code": "eA=="}
+    shop.put("a.zip", bundle(section={"driver": "otto", place: hook if place == "auth_check" else [hook]}, key=key))
+    message = shop.refused("a.zip", public_key_path=str(key.public))
+    assert f"$.custom_middleware.{'pre[0]' if place == 'pre' else place}.code: no signature covers" in message
+    assert load("a.zip", shop.settings).custom_middleware[place]
+
+
+PYTHON = {"driver": "python", "pre": [{"name": "p"}]}
+
+
+def test_files_that_a_python_bundle_does_not_list_are_part_of_it_and_said(shop: Shop, key: SigningKey) -> None:
+    shop.put("a.zip", bundle({"middleware.py": b"1"}, PYTHON, key, Member("vendor/v.py", b"v"), Member("vendor.py")))
+    found = load("a.zip", shop.settings)
+    folder = shop.folder("a.zip")
+    assert set(found.files) == {f"{folder}/{name}" for name in ("middleware.py", "vendor/v.py", "vendor.py")}
+    assert found.files[f"{folder}/vendor/v.py"] == hashlib.sha256(b"v").hexdigest()
+    assert found.listed == ("middleware.py",)
+    assert found.remarks == ("a.zip: 2 files are not in $.file_list, so no checksum covers what a plugin uses of it",)
+    (folder / "vendor" / "link.py").symlink_to(folder / "vendor" / "v.py")
+    (folder / "vendor" / "__pycache__").mkdir()
+    (folder / "vendor" / "__pycache__" / "v.cpython-311.pyc").write_bytes(b"x")
+    (folder / "vendor" / "v.py").write_bytes(b"w")
+    again = load("a.zip", shop.settings)
+    assert again.files == found.files | {f"{folder}/vendor/v.py": hashlib.sha256(b"w").hexdigest()}
+    signed = load("a.zip", replace(shop.settings, public_key_path=str(key.public)))
+    assert list(signed.files) == [f"{folder}/middleware.py"]
+    assert signed.remarks == ()
+
+
+def test_a_signed_python_bundle_leaves_out_what_its_signature_does_not_cover(shop: Shop, key: SigningKey) -> None:
+    shop.put("a.zip", bundle({"middleware.py": b"1"}, PYTHON, key, Member("vendor/v.py", b"v")))
+    found = load("a.zip", replace(shop.settings, public_key_path=str(key.public)))
+    assert [path.name for path in shop.folder("a.zip").iterdir() if path.name != "manifest.json"] == ["middleware.py"]
+    assert len(found.files) == 1
+    assert "a.zip: 1 file is not in $.file_list and stayed in the archive: the signature" in found.remarks[0]
+    assert load("a.zip", shop.settings).remarks == ()
+
+
+def test_files_that_are_not_listed_are_bounded_too(shop: Shop) -> None:
+    shop.put("a.zip", bundle({"middleware.py": b"1"}, PYTHON))
+    load("a.zip", shop.settings)
+    for number in range(4):
+        (shop.folder("a.zip") / f"{number}.py").write_bytes(b"12345")
+    assert "more than 3 files" in shop.refused("a.zip", max_files=3)
+    assert "larger than the limits" in shop.refused("a.zip", max_unpacked_bytes=20)
+    assert "larger than the limits" in shop.refused("a.zip", max_file_bytes=4)
+
+
 @pytest.mark.parametrize("kind", ["missing", "text", "private", "elliptic", "large"])
 def test_a_key_that_cannot_be_used_refuses_and_is_named(shop: Shop, key: SigningKey, tmp_path: Path, kind: str) -> None:
     from cryptography.hazmat.primitives import serialization
@@ -310,6 +361,9 @@ def test_several_bundles_must_agree(shop: Shop) -> None:
     shop.put("g.zip", bundle(section={"driver": "grpc"}))
     assert "expected one driver" in shop.refused("0.zip,g.zip")
     assert "same name without extension" in shop.refused("0.zip,0.tar")
+    shop.put("p.zip", bundle({"middleware.py": b"1"}, {"driver": "python"}))
+    shop.put("q.zip", bundle({"middleware.py": b"1"}, {"driver": "python"}))
+    assert "p.zip: manifest.json: $.custom_middleware.driver: one of 2 bundles" in shop.refused("p.zip,q.zip")
     shop.put("bad.zip", bundle(checksum="0"))
     assert "bad.zip: manifest.json: $.checksum" in shop.refused("0.zip,bad.zip")
     assert not shop.folder("0.zip,bad.zip").exists()

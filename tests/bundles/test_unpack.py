@@ -151,6 +151,15 @@ def test_members_that_the_manifest_does_not_list_stay_in_the_archive(tmp_path: P
     assert take(raw, tmp_path) == ["manifest.json", "mw.js"]
 
 
+def test_a_python_bundle_holds_what_was_added_to_its_archive_where_no_signature_is_asked_for(tmp_path: Path) -> None:
+    """`zip -r bundle.zip vendor` behind `tyk bundle build`, as Tyk's users do; what Python never reads stays inside."""
+    added = [Member("vendor/", b"", stat.S_IFDIR | 0o755), Member("vendor/v.py"), Member("vendor/__pycache__/v.cpython-39.pyc")]
+    raw = bundle({"middleware.py": b"1"}, {"driver": "python"}, None, *added)
+    assert take(raw, tmp_path) == ["manifest.json", "middleware.py", "vendor/v.py"]
+    (tmp_path / "signed").mkdir()
+    assert take(raw, tmp_path / "signed", replace(SETTINGS, public_key_path="key.pem")) == ["manifest.json", "middleware.py"]
+
+
 def test_nested_files_come_out_as_they_went_in_and_are_not_executable(tmp_path: Path) -> None:
     files = {"lib/deep/a.js": b"1", "b.js": bytes(range(256)), **FILES}
     assert take(bundle(files), tmp_path) == sorted([*files, "manifest.json"])

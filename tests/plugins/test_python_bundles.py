@@ -8,6 +8,8 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.support.gateway import Json, api, wait_for
 from tests.support.site import Site
 
@@ -35,15 +37,26 @@ def after(request, response, session, metadata, spec):
 """
 
 
-def bundle(folder: Path, name: str, code: str, **section: Any) -> None:
-    """Write a bundle as `preforge bundle build` does."""
+def bundle(folder: Path, name: str, code: str, added: dict[str, str] | None = None, **section: Any) -> None:
+    """Write a bundle as `tyk bundle build` does. added: further files, which the manifest does not list."""
     manifest = {
         "file_list": ["middleware.py"], "custom_middleware": {"driver": "python", **section},
         "checksum": hashlib.md5(code.encode(), usedforsecurity=False).hexdigest(), "signature": "",
     }  # fmt: skip
+    folder.mkdir(exist_ok=True)
     with zipfile.ZipFile(folder / name, "w") as archive:
-        archive.writestr("manifest.json", json.dumps(manifest))
         archive.writestr("middleware.py", code)
+        archive.writestr("manifest.json", json.dumps(manifest))
+        for path, text in (added or {}).items():
+            archive.writestr(path, text)
+
+
+def conf_of(tmp_path: Path, **more: Any) -> Json:
+    """Bundles come from tmp_path / "served"."""
+    return {
+        "coprocess_options": {"enable_coprocess": True}, "enable_bundle_downloader": True,
+        "bundle_base_url": f"file://{tmp_path / 'served'}", "middleware_path": str(tmp_path / "middleware"), **more,
+    }  # fmt: skip
 
 
 def by(answer: Any) -> list[str]:
@@ -52,21 +65,16 @@ def by(answer: Any) -> list[str]:
 
 def test_hooks_of_a_bundle_run_and_change_with_it(site: Site, tmp_path: Path) -> None:
     folder = tmp_path / "served"
-    folder.mkdir()
     bundle(folder, "one.zip", CODE.replace("VERSION", "one"), pre=[{"name": "before"}], response=[{"name": "after"}])
     bundle(folder, "two.zip", CODE.replace("VERSION", "two"), pre=[{"name": "before"}])
     bundle(folder, "dies.zip", CODE, pre=[{"name": "dies"}])
-    conf: Json = {
-        "coprocess_options": {"enable_coprocess": True}, "enable_bundle_downloader": True,
-        "bundle_base_url": f"file://{folder}", "middleware_path": str(tmp_path / "middleware"),
-    }  # fmt: skip
     url = site.upstream.url
     apis = [
         api("a", "/a/", url, custom_middleware_bundle="one.zip"),
         api("b", "/b/", url, custom_middleware_bundle="two.zip"),
         api("mortal", "/mortal/", url, custom_middleware_bundle="dies.zip"),
     ]
-    gateway = site.gateway(*apis, **conf)
+    gateway = site.gateway(*apis, **conf_of(tmp_path))
     wait_for(lambda: gateway.fetch("/a/x").status == 200, "the plugin")
     first = gateway.fetch("/a/x")
     assert by(first) == ["one a"]
@@ -84,3 +92,73 @@ def test_hooks_of_a_bundle_run_and_change_with_it(site: Site, tmp_path: Path) ->
     wait_for(lambda: by(gateway.fetch("/a/x")) == ["two a"], "the new bundle")
     states = json.loads(gateway.fetch("/hello").body)["details"]
     assert sum(one["componentType"] == "plugin:python" for one in states.values()) == 2
+
+
+TAMPERED = """
+from tyk.decorators import *
+
+@Hook
+def before(request, session, spec):
+    if request.get_header("X-Die"):
+        import os
+        os._exit(3)
+    return request, session
+"""
+
+
+def test_code_that_changes_on_disk_while_the_gateway_runs_is_never_run(site: Site, tmp_path: Path) -> None:
+    """A process that takes the place of another reads the files again, long after they were verified."""
+    bundle(tmp_path / "served", "a.zip", TAMPERED, pre=[{"name": "before"}])
+    gateway = site.gateway(api("a", "/a/", site.upstream.url, custom_middleware_bundle="a.zip"), **conf_of(tmp_path))
+    wait_for(lambda: gateway.fetch("/a/x").status == 200, "the plugin")
+    place = tmp_path / "middleware" / "bundles" / hashlib.md5(b"a.zip", usedforsecurity=False).hexdigest()
+    middleware = place / "middleware.py"
+    middleware.write_text(TAMPERED.replace("    return", "    request.add_header('X-By', 'evil')\n    return"))
+    assert gateway.fetch("/a/x", "X-Die: 1").status == 500
+    wait_for(lambda: "not what was verified" in gateway.log_path.read_text(), "what the log says")
+    assert gateway.fetch("/a/x").status == 500
+    middleware.write_text(TAMPERED)
+    wait_for(lambda: gateway.fetch("/a/x").status == 200, "the code that was verified")
+
+
+VENDORED = """
+import json
+import os
+import sys
+
+from tyk.decorators import *
+from gateway import TykGateway as tyk
+
+here = os.path.abspath(os.path.dirname(__file__))
+for lib in ("vendor", "vendor/lib/python3.6/site-packages/"):
+    sys.path.append(os.path.join(here, lib))
+
+import shipped
+import shipped_deeper
+with open(os.path.join(here, "key.json"), "r") as stream:
+    key = json.load(stream)["key"]
+
+@Hook
+def before(request, session, spec):
+    tyk.log("before: " + shipped.NAME, "info")
+    request.object.set_headers["X-By"] = " ".join((shipped.NAME, shipped_deeper.sub.V, key, spec["APIID"]))
+    return request, session
+"""
+ADDED = {
+    "vendor/shipped.py": "NAME = 'shipped'\n", "vendor/__pycache__/shipped.cpython-37.pyc": "x",
+    "vendor/lib/python3.6/site-packages/shipped_deeper/__init__.py": "from . import sub\n",
+    "vendor/lib/python3.6/site-packages/shipped_deeper/sub.py": "V = 'deeper'\n", "key.json": '{"key": "k1"}',
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("relative", [False, True])
+def test_packages_that_were_added_to_the_archive_are_found(site: Site, tmp_path: Path, relative: bool) -> None:
+    """As for Tyk: `tyk bundle build -y`, then `zip -r bundle.zip vendor key.json`. relative: middleware_path is."""
+    bundle(tmp_path / "served", "v.zip", VENDORED, ADDED, pre=[{"name": "before"}])
+    more = {"middleware_path": "middleware"} if relative else {}
+    gateway = site.gateway(api("a", "/a/", site.upstream.url, custom_middleware_bundle="v.zip"), **conf_of(tmp_path, **more))
+    wait_for(lambda: gateway.fetch("/a/x").status == 200, "the plugin")
+    assert by(gateway.fetch("/a/x")) == ["shipped deeper k1 a"]
+    log = gateway.log_path.read_text()
+    assert "before: shipped" in log
+    assert "4 files are not in $.file_list" in log

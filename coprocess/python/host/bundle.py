@@ -46,16 +46,12 @@ def entry_of(root: str, listed: list[str] | None) -> str:
     return entry
 
 
-def load(directory: str, verified: dict[str, str] | None) -> ModuleType:
-    """Run the bundle's entry file. verified: hex SHA-256 by relative path of all that may be imported; None: what the manifest
-    lists, as it is. Raises BundleFault, and whatever the file raises."""
+def load(directory: str, verified: dict[str, str] | None, listed: list[str] | None) -> ModuleType:
+    """Run the bundle's entry file. verified: hex SHA-256 by relative path of all that may be imported; None: anything, as it
+    is. listed: the manifest's `file_list`; None: read it. Raises BundleFault, and whatever the file raises."""
     root = os.path.realpath(directory)
-    listed = listed_files(root) if verified is None else list(verified)
-    entry = entry_of(root, listed)
-    sums: dict[str, str] | None = verified
-    if sums is None and listed is not None:
-        sums = dict.fromkeys(listed, "")
-    importable = Directory(root, sums)
+    entry = entry_of(root, listed_files(root) if listed is None else listed)
+    importable = Directory(root, verified)
     importable.install()
     name = os.path.basename(root)
     return importable.run(entry, name if name not in sys.modules else f"bundle_{name}")

@@ -72,7 +72,7 @@ class Host:
         version = protobuf.provide(setup["protobuf_path"], setup["protobuf_needs"])
         protobuf.build_modules()
         _tyk_modules()
-        module = load(setup["bundle"], setup["verified"])
+        module = load(setup["bundle"], setup["verified"], setup["listed"])
         # Reads the message classes, which exist only now.
         self._registry = importlib.import_module("coprocess.python.host.registry").Registry(module)
         ready = {

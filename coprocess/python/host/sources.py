@@ -1,7 +1,7 @@
 # ruff: noqa: PTH118, PTH119, PTH122 - pathlib would make each start longer
-"""Imports from a bundle's directory: only what its manifest lists, and only from source, never from cached bytecode.
+"""Imports from a bundle's directory: only what the gateway has seen when it loaded the bundle, and only from source.
 
-The signature of a bundle covers the listed files; a `__pycache__` beside them would be code that nobody verified.
+Bytecode is never read: a `__pycache__` beside the files would be code that nobody verified.
 """
 
 from __future__ import annotations
@@ -45,8 +45,7 @@ class Directory:
     """The importable part of one bundle."""
 
     def __init__(self, root: str, sums: dict[str, str] | None) -> None:
-        """root: real path. sums: what may be imported, by path relative to it: hex SHA-256, or "" for any content.
-        None: everything (there is no manifest)."""
+        """root: real path. sums: hex SHA-256 of what may be imported, by path relative to it; None: everything."""
         self.root = root
         self._sums = sums
 
@@ -77,7 +76,7 @@ class Directory:
         try:
             return self._sums[relative]
         except KeyError:
-            reason = "not in $.file_list of the bundle's manifest.json, so it was not verified"
+            reason = "not part of the bundle as it was verified (is it in $.file_list of manifest.json?)"
             raise ImportError(f"{path}: {reason}", name=name) from None
 
     def run(self, entry: str, name: str) -> ModuleType:
