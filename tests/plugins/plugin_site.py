@@ -18,19 +18,21 @@ from tests.support.gateway import ROOT, Json, api, free_port, merge
 PROGRAM = ROOT / "tests" / "plugins" / "plugin_server.py"
 
 
-class PluginServer:
-    """A process that runs plugin_server.py; it can be killed and started again at the same address."""
+class ServerProcess:
+    """A plugin server that writes a record; it can be killed and started again at the same address."""
 
-    def __init__(self, folder: Path, hooks: str, address: str = "") -> None:
-        """hooks: source of the functions; address: of the listener, a free port without."""
+    def __init__(self, folder: Path, address: str = "") -> None:
+        """address: of the listener, a free port without."""
         folder.mkdir()
         self.address = address or f"127.0.0.1:{free_port()}"
-        self._hooks = folder / "hooks.py"
-        self._hooks.write_text(textwrap.dedent(hooks))
-        self._record = folder / "record"
-        self._record.touch()
+        self.record = folder / "record"
+        self.record.touch()
         self._log = folder / "log"
         self.process: subprocess.Popen[str] | None = None
+
+    def command(self) -> list[str]:
+        """Of a process that serves at `address`, appends to `record`, and prints ready."""
+        raise NotImplementedError
 
     @property
     def target(self) -> str:
@@ -38,10 +40,10 @@ class PluginServer:
         return self.address if "://" in self.address or self.address.startswith("unix:") else f"tcp://{self.address}"
 
     def start(self) -> None:
-        command = [sys.executable, str(PROGRAM), self.address, str(self._hooks), str(self._record)]
         with self._log.open("a") as log:
+            environ = {"PYTHONPATH": str(ROOT), "PATH": ""}
             self.process = subprocess.Popen(
-                command, cwd=ROOT, env={"PYTHONPATH": str(ROOT), "PATH": ""}, stdout=subprocess.PIPE, stderr=log, text=True
+                self.command(), cwd=ROOT, env=environ, stdout=subprocess.PIPE, stderr=log, text=True
             )
         assert self.process.stdout is not None
         assert self.process.stdout.readline() == "ready\n", self._log.read_text()
@@ -56,7 +58,7 @@ class PluginServer:
 
     def notes(self) -> list[Json]:
         """What happened at the server, in order."""
-        return [json.loads(line) for line in self._record.read_text().splitlines()]
+        return [json.loads(line) for line in self.record.read_text().splitlines()]
 
     def seen(self, hook: str) -> list[Any]:
         """The Objects that a hook was given."""
@@ -74,6 +76,19 @@ class PluginServer:
     def ended(self, hook: str) -> list[Json]:
         """How calls of a hook have ended for the server."""
         return [note for note in self.notes() if note.get("ended") == hook]
+
+
+class PluginServer(ServerProcess):
+    """A process that runs plugin_server.py."""
+
+    def __init__(self, folder: Path, hooks: str, address: str = "") -> None:
+        """hooks: source of the functions."""
+        super().__init__(folder, address)
+        self._hooks = folder / "hooks.py"
+        self._hooks.write_text(textwrap.dedent(hooks))
+
+    def command(self) -> list[str]:
+        return [sys.executable, str(PROGRAM), self.address, str(self._hooks), str(self.record)]
 
 
 @contextmanager
@@ -97,6 +112,6 @@ def plugged(api_id: str, target: str, *, driver: str = "grpc", definition: Json 
     return merge(api(api_id, f"/{api_id}/", target), {"custom_middleware": section, **(definition or {})})
 
 
-def grpc_conf(server: PluginServer, **more: Any) -> Json:
+def grpc_conf(server: ServerProcess, **more: Any) -> Json:
     """The part of tyk.conf that names a plugin server."""
     return merge({"coprocess_options": {"enable_coprocess": True, "coprocess_grpc_server": server.target}}, more)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -14,7 +13,6 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-import pytest
 import uvloop
 
 from coprocess.driver import Reply
@@ -131,27 +129,3 @@ def child(*command: str) -> Iterator[Child]:
 def grpcio(kind: str, target: str, *files: Path) -> tuple[str, ...]:
     """The command of a server on grpcio; kind: sync or aio."""
     return (sys.executable, str(SERVERS / "grpcio_server.py"), kind, target, *map(str, files))
-
-
-def node(kind: str = "tcp", address: str = "") -> tuple[str, ...]:
-    """The command of a server on Node's http2."""
-    found = shutil.which("node")
-    if found is None:
-        pytest.skip("node is not installed")
-    return (found, str(SERVERS / "server.mjs"), kind, address)
-
-
-def go(directory: Path, kind: str = "tcp", address: str = "127.0.0.1:0") -> tuple[str, ...]:
-    """The command of a server on Go's net/http, which is built first (needs no modules)."""
-    found = shutil.which("go") or shutil.which("go", path="/usr/local/go/bin")
-    if found is None:
-        pytest.skip("go is not installed")
-    out = directory / "server"
-    built = subprocess.run(
-        [found, "build", "-o", str(out), str(SERVERS / "server.go")],
-        env={**os.environ, "GO111MODULE": "off", "GOTOOLCHAIN": "local", "GOFLAGS": ""},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    if built.returncode:
-        pytest.skip(f"this go does not serve cleartext HTTP/2 (1.24 does): {built.stderr[:200]}")
-    return (str(out), kind, address)
