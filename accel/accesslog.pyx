@@ -10,6 +10,8 @@ from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdlib cimport free, realloc
 from libc.string cimport memchr, memcpy, memmove, strlen
 
+from accel.utf8 cimport utf8_sequence    # for the C code below
+
 cdef extern from "<unistd.h>" nogil:
     ssize_t write(int fd, const void* data, size_t size)
 
@@ -38,22 +40,6 @@ cdef extern from *:
             memset(&parts, 0, sizeof parts);
         strftime(out, 24, "%Y-%m-%dT%H:%M:%S.", &parts);
     }
-    /* Length of the well-formed UTF-8 sequence at p (Unicode 16, table 3-7), 0 when there is none. */
-    static int log_utf8(const unsigned char *p, Py_ssize_t n) {
-        unsigned char a = p[0];
-        if (a < 0x80) return 1;
-        if (a < 0xc2) return 0;
-        if (a < 0xe0) return n >= 2 && (p[1] & 0xc0) == 0x80 ? 2 : 0;
-        if (a < 0xf0) {
-            unsigned char low = a == 0xe0 ? 0xa0 : 0x80, high = a == 0xed ? 0x9f : 0xbf;
-            return n >= 3 && p[1] >= low && p[1] <= high && (p[2] & 0xc0) == 0x80 ? 3 : 0;
-        }
-        if (a < 0xf5) {
-            unsigned char low = a == 0xf0 ? 0x90 : 0x80, high = a == 0xf4 ? 0x8f : 0xbf;
-            return n >= 4 && p[1] >= low && p[1] <= high && (p[2] & 0xc0) == 0x80 && (p[3] & 0xc0) == 0x80 ? 4 : 0;
-        }
-        return 0;
-    }
     static Py_ssize_t log_escape_code(char *out, unsigned value) {
         static const char digits[] = "0123456789abcdef";
         out[0] = '\\\\'; out[1] = 'u';
@@ -76,7 +62,7 @@ cdef extern from *:
                 out += log_escape_code(out, c);
                 p++;
             } else {
-                int length = log_utf8(p, end - p);
+                int length = (int)utf8_sequence((const char *)p, end - p);
                 if (length == 0) {
                     out += log_escape_code(out, 0xfffd);
                     p++;

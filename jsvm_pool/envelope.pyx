@@ -6,6 +6,7 @@ from libc.string cimport memcmp
 
 from accel.headers cimport F_HOST, Field, HeaderBlock
 from accel.http1 cimport Buffer, Exchange
+from accel.utf8 cimport utf8_sequence
 
 cdef enum:
     REPLACE = 0         # what is not UTF-8 becomes U+FFFD, one for each byte, as in Go
@@ -28,7 +29,7 @@ cdef int put_text(Buffer out, const char* p, Py_ssize_t n, int invalid) except -
             i += 1
             continue
         if c >= 0x80:
-            width = sequence(<const unsigned char*>p + i, n - i)
+            width = utf8_sequence(p + i, n - i)
             if width:
                 i += width
                 continue
@@ -51,22 +52,6 @@ cdef int put_text(Buffer out, const char* p, Py_ssize_t n, int invalid) except -
         begin = i
     out.put(p + begin, n - begin)
     return out.put('"', 1)
-
-
-cdef Py_ssize_t sequence(const unsigned char* p, Py_ssize_t n) noexcept nogil:
-    """Length of the UTF-8 sequence that begins at p (RFC 3629), 0 if there is none."""
-    cdef unsigned char c = p[0]
-    if c < 0xc2 or n < 2 or p[1] & 0xc0 != 0x80:
-        return 0
-    if c < 0xe0:
-        return 2
-    if n < 3 or p[2] & 0xc0 != 0x80:
-        return 0
-    if c < 0xf0:
-        return 0 if (c == 0xe0 and p[1] < 0xa0) or (c == 0xed and p[1] > 0x9f) else 3
-    if n < 4 or p[3] & 0xc0 != 0x80 or c > 0xf4:
-        return 0
-    return 0 if (c == 0xf0 and p[1] < 0x90) or (c == 0xf4 and p[1] > 0x8f) else 4
 
 
 cdef int put_bytes(Buffer out, bytes text, int invalid) except -1:

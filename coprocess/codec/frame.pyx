@@ -12,6 +12,7 @@ from libc.string cimport memcpy, memmove
 
 from accel.headers cimport F_HOST, Field, HeaderBlock, hex_value
 from accel.http1 cimport Buffer, Exchange
+from accel.utf8 cimport is_utf8, utf8_sequence
 
 from coprocess.codec.replies import CodecError, member
 
@@ -23,7 +24,6 @@ cdef dict HOOK_TYPES = {1: b"pre", 2: b"post", 3: b"postkeyauth", 4: b"customkey
 cdef Buffer out = Buffer()
 cdef Buffer scratch = Buffer()
 
-include "utf8.pxi"
 include "wire_out.pxi"
 include "fields.pxi"
 include "protobuf_object.pxi"

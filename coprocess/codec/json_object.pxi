@@ -15,7 +15,7 @@ cdef int put_text(Buffer out, const char* p, Py_ssize_t n) except -1:
             i += 1
             continue
         if c >= 0x80:
-            width = sequence(<const unsigned char*>p + i, n - i)
+            width = utf8_sequence(p + i, n - i)
             if not width:
                 return 1
             i += width
