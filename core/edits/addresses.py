@@ -29,11 +29,12 @@ class Address:
     loop: str = ""
 
 
-def parse(text: str) -> Address:
-    """Read a URL; the host of one with another scheme than tyk:// does not count. Raises ResultError."""
+def parse(text: str, where: str) -> Address:
+    """Read a URL; the host of one with another scheme than tyk:// does not count. where: the field of the result that has it.
+    Raises ResultError."""
     raw, _, fragment = to_bytes(text).partition(b"#")
     if _CONTROL.search(raw) or _BAD_ESCAPE.search(fragment):
-        raise _bad(text, "it holds a control character or a broken escape")
+        raise _bad(text, where, "it holds a control character or a broken escape")
     scheme = b""
     match = _SCHEME.match(raw)
     if match is not None:
@@ -44,14 +45,14 @@ def parse(text: str) -> Address:
         if scheme:
             path = b""
         elif b":" in path.partition(b"/")[0]:
-            raise _bad(text, "its first segment holds a colon, but it has no scheme")
+            raise _bad(text, where, "its first segment holds a colon, but it has no scheme")
     elif path.startswith(b"//") and (scheme or not path.startswith(b"///")):
         host, slash, rest = path[2:].partition(b"/")
         if not _AUTHORITY.fullmatch(host):
-            raise _bad(text, "its host is none")
+            raise _bad(text, where, "its host is none")
         path = slash + rest
     if _BAD_ESCAPE.search(path):
-        raise _bad(text, "its path holds a broken escape")
+        raise _bad(text, where, "its path holds a broken escape")
     if not _PATH.fullmatch(path):
         path = quote_from_bytes(unquote_to_bytes(path), safe=_KEEP).encode()
     if not path.startswith(b"/"):
@@ -60,8 +61,8 @@ def parse(text: str) -> Address:
     return Address(without_dots(path), query, host.decode() if scheme == b"tyk" else "")
 
 
-def _bad(text: str, why: str) -> ResultError:
-    return ResultError(f"{text[:80]!r} is not a URL: {why}", "Request.URL")
+def _bad(text: str, where: str, why: str) -> ResultError:
+    return ResultError(f"{text[:80]!r} is not a URL: {why}", where)
 
 
 def listen_end(route: RouteSpec) -> Callable[[bytes], int]:

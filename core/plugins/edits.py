@@ -5,7 +5,7 @@ from __future__ import annotations
 from urllib.parse import unquote_to_bytes
 
 from accel.http1 import Exchange
-from coprocess.codec import CodecError, RequestReply
+from coprocess.codec import RequestReply
 from core.access.rewrite import NOT_FOUND, go_round
 from core.edits.addresses import Address, parse
 from core.edits.headers import edit_request
@@ -13,6 +13,8 @@ from core.edits.query import changed, encode
 from core.edits.query import parse as parse_query
 from core.plugins.context import Api
 from jsvm_pool.decoding import ResultError
+
+URL = "request.url"
 
 
 def seen_url(x: Exchange) -> bytes:
@@ -25,24 +27,16 @@ def seen_url(x: Exchange) -> bytes:
 
 def edit(x: Exchange, api: Api, said: RequestReply, url: bytes, method: bytes) -> bool:
     """Body, headers, URL, method and parameters. url, method: those that the hook was told. Returns False if the request has
-    been answered. Raises CodecError for what cannot stand in a request."""
-    try:
-        return _edit(x, api, said, url, method)
-    except ResultError as error:
-        where = "request.url" if error.where.startswith("Request.URL") else "request.set_headers"
-        raise CodecError(where, error.problem) from None
-
-
-def _edit(x: Exchange, api: Api, said: RequestReply, url: bytes, method: bytes) -> bool:
+    been answered. Raises ResultError for what cannot stand in a request."""
     if not said.url:
-        raise CodecError("request.url", "expected a URL, found none")
+        raise ResultError("expected a URL, found none", URL)
     if said.raw_body != (x.body or b""):
         x.set_body(said.raw_body)
     if said.set_headers or said.delete_headers:
-        edit_request(x, said.delete_headers, dict(said.set_headers), api.spell)
+        edit_request(x, said.delete_headers, dict(said.set_headers), api.spell, "request.set_headers")
     wanted = changed(x.query, said.delete_params, dict(said.add_params), {})
     new = said.url.encode()
-    address = None if new == url else parse(said.url)
+    address = None if new == url else parse(said.url, URL)
     pending = x.pending_url
     path, query, end = x.path, wanted, x.route_end
     if address is not None:
@@ -62,7 +56,7 @@ def _edit(x: Exchange, api: Api, said: RequestReply, url: bytes, method: bytes) 
         try:
             x.set_url(path, query, end)
         except ValueError as error:
-            raise CodecError("request.url", str(error)) from None
+            raise ResultError(str(error), URL) from None
     return True
 
 
@@ -85,7 +79,7 @@ def _rewrite(x: Exchange, api: Api, address: Address, text: str, pending: bytes)
         try:
             target = api.named(f"{scheme.lower()}://{host}")
         except ValueError as error:
-            raise CodecError("request.url", f"no upstream: {error}") from None
+            raise ResultError(f"no upstream: {error}", URL) from None
     elif not mark and pending[:6] == b"tyk://":
         target = None
     x.rewrite(api.strip(address.path), address.query, target, text.encode())

@@ -36,7 +36,7 @@ def forced(x: Exchange, api: Api, status: int, fields: Fields, body: bytes, *, c
     if status in _REDIRECTS:
         for name, value in fields:
             if name.lower() == b"location" and value[:6].lower() == b"tyk://":
-                loop(x, api, parse(value.decode("utf-8", "surrogateescape")), later=False)
+                loop(x, api, parse(value.decode("utf-8", "surrogateescape"), "Location"), later=False)
                 return
     names = {name.lower() for name, _ in fields}
     fields = [SERVER, *fields]

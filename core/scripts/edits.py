@@ -20,13 +20,13 @@ def edit(x: Exchange, api: Api, found: HookResult, url: str) -> None:
         x.set_body(found.body)
     path, query, end = x.path, x.query, x.route_end
     if found.url != url:
-        address = parse(found.url)
+        address = parse(found.url, "Request.URL")
         if address.loop:
             loop(x, api, address, later=True)
         else:
             path, query, end = address.path, address.query, api.listen_end(unquote_to_bytes(address.path))
     if found.set_headers or found.delete_headers:
-        edit_request(x, found.delete_headers, found.set_headers, api.spell)
+        edit_request(x, found.delete_headers, found.set_headers, api.spell, "Request.SetHeaders")
     query = changed(query, found.delete_params, found.add_params, found.extended_params)
     if path is x.path and query == x.query:
         return

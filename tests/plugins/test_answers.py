@@ -92,9 +92,10 @@ def test_errors_come_as_the_error_page(stand: Stand, said: dict[str, object], st
     assert (answer.all("Content-Type"), answer.get("X-Own")) == (["application/json"], "1")
 
 
-def test_error_page_follows_the_content_type_of_the_request(stand: Stand) -> None:
-    answer = stand.gateway.fetch("/pre/x", say(response_code=401, response_error="no"), "Content-Type: application/xml")
-    assert (answer.get("Content-Type"), b"<error>no</error>" in answer.body) == ("application/xml", True)
+@pytest.mark.parametrize("kind", ["application/xml", "text/xml", "application/soap+xml"])
+def test_error_page_follows_the_content_type_of_the_request(stand: Stand, kind: str) -> None:
+    answer = stand.gateway.fetch("/pre/x", say(response_code=401, response_error="a <b>"), f"Content-Type: {kind}")
+    assert (answer.get("Content-Type"), b"<error>a &lt;b&gt;</error>" in answer.body) == (kind, True)
 
 
 def test_an_error_that_is_to_be_sent_as_it_is(stand: Stand) -> None:
@@ -113,6 +114,21 @@ def test_no_code_means_no_answer(stand: Stand, code: int) -> None:
 def test_a_code_that_is_no_status_refuses_the_request(stand: Stand, code: int) -> None:
     answer = stand.gateway.fetch("/pre/x", say(response_code=code, response_body="x"))
     assert (answer.status, json.loads(answer.body)) == (500, {"error": "Middleware error"})
+
+
+@pytest.mark.parametrize("code", [200, 429])
+def test_limits_that_the_plugin_counts_itself_reach_the_client(stand: Stand, code: int) -> None:
+    told = {"X-Ratelimit-Limit": "5", "X-Ratelimit-Remaining": "0", "Retry-After": "3", "Server": "own"}
+    answer = stand.gateway.fetch("/pre/x", say(response_code=code, response_error="slow down", headers=told))
+    assert {name: answer.get(name) for name in told} == told
+
+
+def test_fields_of_the_connection_are_not_the_plugins(stand: Stand) -> None:
+    given = {"Content-Length": "1", "Transfer-Encoding": "chunked", "Connection": "close", "Date": "never", "Keep-Alive": "1"}
+    answer = stand.gateway.fetch("/pre/x", say(response_code=200, response_body="hello", headers=given))
+    assert (answer.body, answer.all("Content-Length"), len(answer.all("Date"))) == (b"hello", ["5"], 1)
+    assert [answer.get(name) for name in ("Transfer-Encoding", "Connection", "Keep-Alive")] == [None, None, None]
+    assert answer.get("Date") != "never"
 
 
 def test_headers_of_an_answer_cannot_split_it(stand: Stand) -> None:

@@ -46,6 +46,8 @@ def bad_url(o): o.request.url = "/a%zz"
 def empty_url(o): o.request.url = ""
 def bad_header(o): o.request.set_headers["X Bad"] = "1"
 def bad_value(o): o.request.set_headers["X-Bad"] = "a\\r\\nX-Smuggled: 1"
+def too_many(o):
+    for number in range(1001): o.request.set_headers[f"X-{number}"] = "1"
 def first(o): o.request.set_headers["X-From-First"] = "1"
 def second(o): o.request.set_headers["X-Second-Saw"] = o.request.headers["X-From-First"]
 def echo_session(o): o.request.set_headers["X-Alias"] = o.session.alias
@@ -63,7 +65,7 @@ REWRITE = {
     },
 }
 PLAIN = "headers params body text_body no_body path query same_query outside absolute method no_method bad_url empty_url "
-PLAIN += "bad_header bad_value nothing lost loops loops_named"
+PLAIN += "bad_header bad_value too_many nothing lost loops loops_named"
 
 
 @dataclass(slots=True)
@@ -161,7 +163,7 @@ def test_url_of_the_plugin_counts_but_the_query_is_that_of_the_parameters(stand:
     assert stand.upstream(target)["target"] == seen
 
 
-@pytest.mark.parametrize("name", ["bad_url", "empty_url", "bad_header", "bad_value"])
+@pytest.mark.parametrize("name", ["bad_url", "empty_url", "bad_header", "bad_value", "too_many"])
 def test_what_cannot_stand_in_a_request_refuses_it(stand: Stand, name: str) -> None:
     before = len(stand.site.upstream.seen("/x"))
     answer = stand.gateway.fetch(f"/{name}/x", method="POST", body=b"b")
@@ -169,6 +171,20 @@ def test_what_cannot_stand_in_a_request_refuses_it(stand: Stand, name: str) -> N
     assert json.loads(answer.body) == {"error": "Middleware error"}
     assert len(stand.site.upstream.seen("/x")) == before
     assert f"API {name}: pre hook {name}" in stand.gateway.log()
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("empty_url", "request.url: expected a URL, found none"),
+        ("bad_url", "request.url: '/a%zz' is not a URL"),
+        ("bad_header", 'request.set_headers["X Bad"]: this is not the name of a header'),
+        ("too_many", "request.set_headers: expected at most 1000 headers, got 1001"),
+    ],
+)
+def test_the_log_names_the_field_that_cannot_be_used(stand: Stand, name: str, problem: str) -> None:
+    stand.gateway.fetch(f"/{name}/x")
+    assert problem in stand.gateway.log().replace('\\"', '"')
 
 
 def test_a_loop_to_no_api_is_refused(stand: Stand) -> None:

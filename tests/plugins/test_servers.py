@@ -220,7 +220,7 @@ def test_a_killed_server_fails_closed_and_heals_by_itself(tmp_path: Path, upstre
                 for thread in threads:
                     thread.join()
             assert set(seen) == {(200, "it"), (500, "")}
-            assert gateway.metrics()["preforge_plugin_restarts_total"] >= 1
+            wait_for(lambda: gateway.metrics()["preforge_plugin_restarts_total"] >= 1, "the count of lost connections")
 
 
 def test_a_server_that_starts_late_is_found(tmp_path: Path, upstream: Upstream) -> None:
