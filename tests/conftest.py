@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
+from tests.support.datapath import DataPath
 from tests.support.gateway import Gateway, Json, running
 from tests.support.site import Site, open_site
 from tests.support.upstream import Upstream
+from tests.support.valkey import Valkey, valkey
 
 Start = Callable[..., Gateway]
 
@@ -27,6 +29,18 @@ def module_stack() -> Iterator[contextlib.ExitStack]:
 def upstream(module_stack: contextlib.ExitStack) -> Upstream:
     """The module's upstream."""
     return module_stack.enter_context(Upstream())
+
+
+@pytest.fixture(scope="module")
+def path(module_stack: contextlib.ExitStack, upstream: Upstream) -> DataPath:
+    """The module's data path in front of its upstream."""
+    return module_stack.enter_context(DataPath(upstream))
+
+
+@pytest.fixture(scope="module")
+def redis(tmp_path_factory: pytest.TempPathFactory, module_stack: contextlib.ExitStack) -> Valkey:
+    """The module's store; what one test leaves in it, another one finds."""
+    return module_stack.enter_context(valkey(tmp_path_factory.mktemp("store")))
 
 
 @pytest.fixture(scope="module")

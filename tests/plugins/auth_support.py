@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
 
@@ -213,3 +214,14 @@ class AuthSite:
         before = self.sessions._changes
         self.path.wait(self.keyspace._changed("another"))
         wait_for(lambda: self.sessions._changes > before, "the notification came")
+
+
+@contextmanager
+def auth_site(path: DataPath, store: Valkey, config: Any = None) -> Iterator[AuthSite]:
+    """A site with an empty store that is closed with the block."""
+    store.ask("FLUSHALL")
+    found = AuthSite(path, store, config)
+    try:
+        yield found
+    finally:
+        found.close()

@@ -20,7 +20,7 @@ from coprocess.driver import Reply
 from coprocess.proto.coprocess_object_pb2 import Object
 from core.apidef.extractors import ExtractorSpec
 from core.plugins.auth import MARK
-from tests.plugins.auth_support import EXTRACTOR, AuthSite, Plugin, accepts, options, policies
+from tests.plugins.auth_support import EXTRACTOR, AuthSite, Plugin, accepts, auth_site, options, policies
 from tests.support.datapath import DataPath, does
 from tests.support.gateway import wait_for
 from tests.support.keys import ORG, session
@@ -39,24 +39,10 @@ def name_of(value: str, org: str = ORG) -> str:
     return org + hashlib.md5(value.encode()).hexdigest()
 
 
-@pytest.fixture(scope="module")
-def path(upstream: Upstream) -> Iterator[DataPath]:
-    with DataPath(upstream) as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
-    with valkey(tmp_path_factory.mktemp("store")) as found:
-        yield found
-
-
 @pytest.fixture
-def site(path: DataPath, server: Valkey) -> Iterator[AuthSite]:
-    server.ask("FLUSHALL")
-    found = AuthSite(path, server)
-    yield found
-    found.close()
+def site(path: DataPath, redis: Valkey) -> Iterator[AuthSite]:
+    with auth_site(path, redis) as found:
+        yield found
 
 
 def only_once(**session: Any) -> Plugin:
@@ -269,17 +255,13 @@ def test_without_a_token_nobody_comes_in_with_an_extractor_either(site: AuthSite
 
 
 @pytest.mark.parametrize("function", ["", "murmur64", "sha256"])
-def test_session_ids_follow_hash_key_function(path: DataPath, server: Valkey, function: str) -> None:
-    server.ask("FLUSHALL")
-    site = AuthSite(path, server, options(hash_key_function=function, hash_keys=bool(function)))
-    try:
+def test_session_ids_follow_hash_key_function(path: DataPath, redis: Valkey, function: str) -> None:
+    with auth_site(path, redis, options(hash_key_function=function, hash_keys=bool(function))) as site:
         site.serve(only_once(id_extractor_deadline=soon()), EXTRACTOR)
         assert [site.get().status for _ in range(3)] == [200] * 3
         token = site.keyspace.full(ORG, hashlib.md5(b"alice").hexdigest())
         assert {seen for seen, _ in site.seen} == {token}
         assert site.store.ask("KEYS", "*") == [b"apikey-" + site.keyspace.name_of(token).encode()]
-    finally:
-        site.close()
 
 
 @pytest.mark.parametrize("value", ["x" * 8000, "caf\xe9\xff", "a b\tc", "\u00e9" * 100])
@@ -301,18 +283,14 @@ def test_any_value_of_a_client_is_an_identity(site: AuthSite, value: str) -> Non
 
 
 def test_a_store_that_is_away_refuses_who_is_not_known(path: DataPath, tmp_path: Any) -> None:
-    with valkey(tmp_path / "store") as store:
-        site = AuthSite(path, store)
-        try:
-            site.serve(accepts(id_extractor_deadline=soon()), EXTRACTOR)
-            assert [site.get("alice").status for _ in range(3)] == [200] * 3
-            store.stop()
-            assert site.refused(site.get("bob")) == AWAY
-            assert len(site.call.calls) == 1
-            store.start()
-            wait_for(lambda: site.get("bob").status == 200, "the gateway reaches the store again")
-        finally:
-            site.close()
+    with valkey(tmp_path / "store") as store, auth_site(path, store) as site:
+        site.serve(accepts(id_extractor_deadline=soon()), EXTRACTOR)
+        assert [site.get("alice").status for _ in range(3)] == [200] * 3
+        store.stop()
+        assert site.refused(site.get("bob")) == AWAY
+        assert len(site.call.calls) == 1
+        store.start()
+        wait_for(lambda: site.get("bob").status == 200, "the gateway reaches the store again")
 
 
 def test_a_client_that_leaves_while_its_session_is_looked_for_harms_nobody(site: AuthSite) -> None:

@@ -18,7 +18,7 @@ from coprocess.proto.coprocess_object_pb2 import Object
 from core.access.custom_keys import carried
 from core.access.state import keep_identity
 from core.sessions.model import from_value
-from tests.plugins.auth_support import AuthSite, Plugin, accepts, options, policies
+from tests.plugins.auth_support import AuthSite, Plugin, accepts, auth_site, options, policies
 from tests.support.datapath import DataPath
 from tests.support.gateway import wait_for
 from tests.support.keys import ORG, session
@@ -29,24 +29,10 @@ NO_KEY = (403, "Forbidden")
 AWAY = (503, "The key store cannot be reached, please try again")
 
 
-@pytest.fixture(scope="module")
-def path(upstream: Upstream) -> Iterator[DataPath]:
-    with DataPath(upstream) as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
-    with valkey(tmp_path_factory.mktemp("store")) as found:
-        yield found
-
-
 @pytest.fixture
-def site(path: DataPath, server: Valkey) -> Iterator[AuthSite]:
-    server.ask("FLUSHALL")
-    found = AuthSite(path, server)
-    yield found
-    found.close()
+def site(path: DataPath, redis: Valkey) -> Iterator[AuthSite]:
+    with auth_site(path, redis) as found:
+        yield found
 
 
 def changed(change: Any, plugin: Plugin | None = None) -> Plugin:
@@ -326,46 +312,34 @@ def test_a_session_that_the_plugin_confirms_lives_on_in_the_store(site: AuthSite
     wait_for(lambda: site.lifetime("alice") > 300, "the lifetime begins anew")
 
 
-def test_a_forced_lifetime_goes_before_all_others(path: DataPath, server: Valkey) -> None:
-    server.ask("FLUSHALL")
-    site = AuthSite(path, server, options(force_global_session_lifetime=True, global_session_lifetime=500))
-    try:
+def test_a_forced_lifetime_goes_before_all_others(path: DataPath, redis: Valkey) -> None:
+    with auth_site(path, redis, options(force_global_session_lifetime=True, global_session_lifetime=500)) as site:
         site.serve(accepts(session_lifetime=10), lifetime=90)
         assert site.get().status == 200
         assert 490 <= site.lifetime("alice") <= 500
-    finally:
-        site.close()
 
 
-def test_hashed_keys_are_stored_under_their_hash(path: DataPath, server: Valkey) -> None:
-    server.ask("FLUSHALL")
-    site = AuthSite(path, server, options(hash_keys=True))
-    try:
+def test_hashed_keys_are_stored_under_their_hash(path: DataPath, redis: Valkey) -> None:
+    with auth_site(path, redis, options(hash_keys=True)) as site:
         site.serve(accepts(alias="Al"))
         assert site.get().status == 200
-        (name,) = server.ask("KEYS", "*")
+        (name,) = redis.ask("KEYS", "*")
         assert name == b"apikey-" + site.keyspace.name_of("alice").encode()
         assert b"alice" not in name
-    finally:
-        site.close()
 
 
 # -- the store is away -----------------------------------------------------------------------------------------------
 
 
 def test_a_key_that_cannot_be_stored_opens_nothing_and_the_next_request_tries_again(path: DataPath, tmp_path: Any) -> None:
-    with valkey(tmp_path / "store") as store:
-        site = AuthSite(path, store)
-        try:
-            site.serve(accepts())
-            store.stop()
-            assert site.refused(site.get()) == AWAY
-            assert (site.seen, len(site.cache)) == ([], 0)
-            store.start()
-            wait_for(lambda: site.get().status == 200, "the gateway reaches the store again")
-            assert site.stored("alice") is not None
-        finally:
-            site.close()
+    with valkey(tmp_path / "store") as store, auth_site(path, store) as site:
+        site.serve(accepts())
+        store.stop()
+        assert site.refused(site.get()) == AWAY
+        assert (site.seen, len(site.cache)) == ([], 0)
+        store.start()
+        wait_for(lambda: site.get().status == 200, "the gateway reaches the store again")
+        assert site.stored("alice") is not None
 
 
 # -- several methods ---------------------------------------------------------------------------------------------------

@@ -32,7 +32,7 @@ from tests.support.datapath import DataPath, does
 from tests.support.gateway import wait_for
 from tests.support.keys import session
 from tests.support.upstream import Upstream
-from tests.support.valkey import Valkey, valkey
+from tests.support.valkey import Valkey
 from tests.support.wire import Response
 
 FAILED = {"error": "Internal Server Error"}
@@ -87,29 +87,17 @@ class Sessions(HookSite):
         self.path.plan(does(lambda x: setattr(x, "key", entry)), *hooks)
 
 
-@pytest.fixture(scope="module")
-def path(upstream: Upstream) -> Iterator[DataPath]:
-    with DataPath(upstream) as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
-    with valkey(tmp_path_factory.mktemp("store")) as found:
-        yield found
-
-
 @pytest.fixture
-def site(path: DataPath, server: Valkey) -> Iterator[Sessions]:
-    server.ask("FLUSHALL")
-    settings = StoreSettings((Address("127.0.0.1", server.port),), command_timeout=2.0)
+def site(path: DataPath, redis: Valkey) -> Iterator[Sessions]:
+    redis.ask("FLUSHALL")
+    settings = StoreSettings((Address("127.0.0.1", redis.port),), command_timeout=2.0)
     store = path.call(lambda: open_store(settings))
     path.wait(store.start())
     wait_for(lambda: store.available, "the store is there")
     options = SimpleNamespace(
         hash_keys=False, hash_key_function="", hash_key_function_fallback=[], disable_key_actions_by_username=False
     )
-    yield Sessions(path, server, KeySpace(store, options, Signer("secret", insecure=False)))
+    yield Sessions(path, redis, KeySpace(store, options, Signer("secret", insecure=False)))
     path.wait(store.close())
 
 
