@@ -10,21 +10,15 @@ used again for the next request of its connection, so its serial number tells wh
 
 from libc.stdint cimport uint64_t
 
+from accel.edits cimport FieldNames, RequestEditor
 from accel.http1 cimport Exchange
 from jsvm_pool.pool cimport Hook, Receiver
 
-
-cdef class FieldNames:
-    """How header fields are spelt that scripts name. It remembers names, up to a bound."""
-    cdef object check                   # (name) -> spelling, b"" for one that is not for scripts, None for what is no name
-    cdef dict known
-    cdef bytes find(self, str name)
 
 cdef class ScriptStep:
     cdef Hook hook                      # the script, if it is one of the pool
     cdef object call                    # else its `call`
     cdef bint always                    # it is called for each request
-    cdef FieldNames names
     cdef bint real_session              # scripts see the one of the key
     cdef bint anywhere                  # scripts are told the same place for all paths
     cdef dict tails                     # version -> last part of the payload, if `anywhere`
@@ -34,12 +28,12 @@ cdef class ScriptStep:
     cdef int returned(self, Waiting waiting, str kind, bytes text, str error, bint edits) except -1
 
 cdef class HookStep(ScriptStep):
-    cdef object change_query            # (query, deleted, added, extended) -> query
+    cdef RequestEditor editor
     cdef bint plain                     # nothing of the result has to reach a store
     cdef bint edit(self, Exchange x, bytes text) except -1
-    cdef bytes with_params(self, bytes query, dict added)
 
 cdef class VirtualStep(ScriptStep):
+    cdef FieldNames names
     cdef object worker                  # has rates_in_headers
     cdef bint answer(self, Exchange x, bytes text) except -1
 

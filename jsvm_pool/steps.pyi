@@ -1,12 +1,9 @@
 """Types of jsvm_pool.steps for Python code; see steps.pxd for the design."""
 
-from collections.abc import Callable
 from typing import Any
 
+from accel.edits import FieldNames, RequestEditor
 from accel.http1 import Exchange
-
-class FieldNames:
-    def __init__(self, check: Callable[[str], bytes | None]) -> None: ...
 
 class ScriptStep:
     def allowed(self, x: Exchange) -> bool: ...
@@ -20,8 +17,7 @@ class HookStep(ScriptStep):
     def __init__(
         self,
         script: Any,
-        names: FieldNames,
-        change_query: Callable[[bytes, list[str], dict[str, str], dict[str, list[str]]], bytes],
+        editor: RequestEditor,
         *,
         always: bool,
         real_session: bool,

@@ -4,16 +4,14 @@ from accel.sniff import detect
 
 import orjson
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
-from cpython.unicode cimport PyUnicode_AsUTF8AndSize
+from cpython.bytes cimport PyBytes_GET_SIZE
 
-from accel.headers cimport HeaderBlock
+from accel.edits cimport FieldNames, RequestEditor, field_value, utf8
 from accel.http1 cimport Exchange
 from jsvm_pool.envelope cimport script_payload
 from jsvm_pool.pool cimport CallResult, Hook, Receiver
 
 cdef enum:
-    MOST_NAMES = 1024       # of header fields that are remembered
     MOST_TAILS = 256
     SNIFFED = 512           # bytes of a body that tell its type
 
@@ -23,61 +21,6 @@ cdef tuple SERVER = (b"Server", b"tyk")         # tyk-jsvm 10.1: clients of Tyk 
 
 cdef inline bint has_query(Exchange x):
     return PyBytes_GET_SIZE(x.query if x.view is None else x.view.query) > 0
-
-
-cdef bytes utf8(str text):
-    """A text as bytes, None if it holds halves of surrogate pairs: those stand for bytes that are not UTF-8."""
-    try:
-        return text.encode()
-    except UnicodeEncodeError:
-        return None
-
-
-cdef bytes field_value(str text):
-    """The value of a header field, without blanks around it; None if it holds control characters (RFC 9110 section 5.5)."""
-    cdef bytes value = utf8(text)
-    cdef const unsigned char* p
-    cdef Py_ssize_t i, n
-    if value is None:
-        return None
-    p = <const unsigned char*>PyBytes_AS_STRING(value)
-    n = PyBytes_GET_SIZE(value)
-    for i in range(n):
-        if p[i] < 0x20 and p[i] != c"\t" or p[i] == 0x7f:
-            return None
-    if n and (p[0] == c" " or p[0] == c"\t" or p[n - 1] == c" " or p[n - 1] == c"\t"):
-        return value.strip(b" \t")
-    return value
-
-
-cdef bint unreserved(str text) except -1:
-    """Whether a text stands in a query as it is (RFC 3986 section 2.3), and is not empty."""
-    cdef Py_ssize_t i, n
-    cdef const char* p
-    if not text.isascii():
-        return False
-    p = PyUnicode_AsUTF8AndSize(text, &n)
-    for i in range(n):
-        if not (c"a" <= p[i] <= c"z" or c"A" <= p[i] <= c"Z" or c"0" <= p[i] <= c"9" or p[i] in b"-._~"):
-            return False
-    return n > 0
-
-
-cdef class FieldNames:
-    def __init__(self, object check not None):
-        """check: (name) -> its spelling, b"" for a field that scripts cannot change, None for what is no name."""
-        self.check = check
-        self.known = {}
-
-    cdef bytes find(self, str name):
-        found = self.known.get(name)
-        if found is None:
-            found = self.check(name)
-            if found is not None:
-                if len(self.known) >= MOST_NAMES:
-                    self.known.clear()
-                self.known[name] = found
-        return found
 
 
 cdef class ScriptStep:
@@ -154,14 +97,12 @@ cdef class ScriptStep:
 cdef class HookStep(ScriptStep):
     """A hook that sees requests; a WaitStep calls it."""
 
-    def __init__(self, object script, FieldNames names not None, object change_query not None, *, bint always, bint real_session,
-                 bint anywhere, bint plain):
-        """script: has `call`, None where it cannot run; change_query: see core.edits.query.changed; always: it is called for
-        each request; real_session: it sees the session of the key; anywhere: it is told the same place for all paths of a
+    def __init__(self, object script, RequestEditor editor not None, *, bint always, bint real_session, bint anywhere,
+                 bint plain):
+        """script: has `call`, None where it cannot run; always: it is called for each request; real_session: it sees the session of the key; anywhere: it is told the same place for all paths of a
         version; plain: nothing that it returns has to be stored."""
         self.take(script)
-        self.names = names
-        self.change_query = change_query
+        self.editor = editor
         self.always = always
         self.real_session = real_session
         self.anywhere = anywhere
@@ -179,9 +120,7 @@ cdef class HookStep(ScriptStep):
     cdef bint edit(self, Exchange x, bytes text) except -1:
         """Apply a result that only edits headers and parameters (runtime/run.js: edits). False, with nothing changed, if it is
         not what it should be."""
-        cdef list fields = [], gone = []
-        cdef HeaderBlock head = x.req
-        cdef bytes key, value, query = x.query
+        cdef bytes query = x.query
         try:
             found = loads(text)
         except ValueError:              # halves of surrogate pairs, for one
@@ -192,45 +131,16 @@ cdef class HookStep(ScriptStep):
         if type(sets) is not dict or type(deletes) is not list or type(added) is not dict or \
                 meta is not None and type(meta) is not dict:
             return False
-        for name, one in (<dict>sets).items():
+        for one in (<dict>added).values():
             if type(one) is not str:
                 return False
-            key, value = self.names.find(name), field_value(<str>one)
-            if key is None or value is None:
-                return False
-            if key:
-                fields.append((key, value))
-        for name in <list>deletes:
-            if type(name) is not str:
-                return False
-            key = self.names.find(<str>name)
-            if key is None:
-                return False
-            if key:
-                gone.append(key)
         if added:
-            for one in (<dict>added).values():
-                if type(one) is not str:
-                    return False
-            query = self.with_params(query, <dict>added)
-        for key in gone:
-            head.remove(key)
-        for key, value in fields:
-            head.set(key, value)
+            query = self.editor.query(query, [], <dict>added)
+        if not self.editor.headers(x, (<dict>sets).items(), <list>deletes):
+            return False
         if query is not x.query and query != x.query:
             x.set_url(x.path, query, x.route_end)
         return True
-
-    cdef bytes with_params(self, bytes query, dict added):
-        cdef list parts = []
-        if query:
-            return self.change_query(query, [], added, {})
-        for name, one in added.items():
-            if not unreserved(<str>name) or not unreserved(<str>one):
-                return self.change_query(query, [], added, {})
-            parts.append((<str>name, <str>one))
-        parts.sort()
-        return "&".join([f"{name}={one}" for name, one in parts]).encode()
 
 
 cdef class VirtualStep(ScriptStep):

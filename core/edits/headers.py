@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 
+from accel.edits import FieldNames, RequestEditor
 from accel.http1 import Exchange
+from core.edits.query import changed
 from jsvm_pool.decoding import Pairs, ResultError, key_path, to_bytes
 
 Spell = Callable[[bytes], bytes]
@@ -24,6 +26,11 @@ MOST_SET = 1000     # headers that one hook may set in a request: each is looked
 _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _LINE_END = re.compile(rb"[\r\n]")
 _BAD_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+
+
+def request_editor(spell: Spell) -> RequestEditor:
+    """What makes the plain edits of requests; edit_request makes all others."""
+    return RequestEditor(FieldNames(request_names(spell)), changed, MOST_SET)
 
 
 def request_names(spell: Spell) -> Callable[[str], bytes | None]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from accel.edits import RequestEditor
 from accel.http1 import Exchange, Target
 from coprocess.driver import Format, Outcome, Reply, Ticket
 from core.access.rewrite import Loops
@@ -71,6 +72,7 @@ class Api:
     start: bytes
     named: Callable[[str], Target]
     spell: Spell
+    editor: RequestEditor
 
     def refused(self, what: str, why: str) -> None:
         """Log why a plugin could not do its work. what: "pre hook X on server Y", ..."""

@@ -9,7 +9,7 @@ from coprocess.codec import RequestReply
 from core.access.rewrite import NOT_FOUND, go_round
 from core.edits.addresses import Address, parse
 from core.edits.headers import edit_request
-from core.edits.query import changed, encode
+from core.edits.query import encode
 from core.edits.query import parse as parse_query
 from core.plugins.context import Api
 from jsvm_pool.decoding import ResultError
@@ -32,9 +32,9 @@ def edit(x: Exchange, api: Api, said: RequestReply, url: bytes, method: bytes) -
         raise ResultError("expected a URL, found none", URL)
     if said.raw_body != (x.body or b""):
         x.set_body(said.raw_body)
-    if said.set_headers or said.delete_headers:
+    if (said.set_headers or said.delete_headers) and not api.editor.headers(x, said.set_headers, said.delete_headers):
         edit_request(x, said.delete_headers, dict(said.set_headers), api.spell, "request.set_headers")
-    wanted = changed(x.query, said.delete_params, dict(said.add_params), {})
+    wanted = api.editor.query(x.query, said.delete_params, dict(said.add_params))
     new = said.url.encode()
     address = None if new == url else parse(said.url, URL)
     pending = x.pending_url

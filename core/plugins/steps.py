@@ -10,6 +10,7 @@ from core.access.rewrite import Loops, stripper
 from core.access.state import keep_identity
 from core.apidef.specs import PlanSpec, TransportSpec
 from core.edits.addresses import listen_end
+from core.edits.headers import Spell, request_editor
 from core.plugins.auth import PluginAuth, make_auth
 from core.plugins.context import Api, Call, Worker
 from core.plugins.hooks import AuthTaker, RequestHook
@@ -80,7 +81,7 @@ class PluginSteps:
         known = self._apis.get(id(spec))
         if known is not None:
             return known[1]
-        spelt = self._config.ignore_canonical_mime_header_key
+        spell: Spell = (lambda name: name) if self._config.ignore_canonical_mime_header_key else canonical
         api = Api(
             self._worker,
             spec.api_id,
@@ -89,7 +90,8 @@ class PluginSteps:
             stripper(spec.route, spec.strip_listen_path),
             b"" if spec.route.pattern is not None else spec.route.literal_prefix.encode(),
             lambda address: self._named(address, spec.tls),
-            (lambda name: name) if spelt else canonical,
+            spell,
+            request_editor(spell),
         )
         self._apis[id(spec)] = spec, api
         return api

@@ -7,6 +7,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from accel.edits import RequestEditor
 from accel.http1 import Exchange
 from core.access.rewrite import Loops
 from core.access.tasks import Tasks
@@ -80,6 +81,7 @@ class Api:
     listen_end: Callable[[bytes], int]
     start: bytes
     spell: Spell
+    editor: RequestEditor
     problem: str = ""
 
     def refused(self, what: str, why: str) -> None:

@@ -6,8 +6,6 @@ from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
 from accel.http1 import Exchange
-from core.edits.headers import request_names
-from core.edits.query import changed
 from core.plugins.auth import CustomAuth
 from core.scripts.answers import override
 from core.scripts.context import BUSY, BUSY_KINDS, NOT_RUNNING, Api, Returned, Script, log
@@ -15,7 +13,7 @@ from core.scripts.edits import edit
 from core.scripts.payload import place_text, query_params, url_text
 from core.sessions.model import SessionError
 from jsvm_pool.results import HookResult, ResultError, decode_edits, decode_hook
-from jsvm_pool.steps import FieldNames, HookStep
+from jsvm_pool.steps import HookStep
 
 if TYPE_CHECKING:
     from core.apidef.scripts import HookSpec
@@ -33,8 +31,7 @@ class RequestHook(HookStep):
         self._session = spec.require_session and spec.kind in ("post", "post_key_auth")
         super().__init__(
             script,
-            FieldNames(request_names(api.spell)),
-            changed,
+            api.editor,
             always=script is not None and not spec.problem,
             real_session=self._session,
             anywhere=api.places.same,

@@ -12,6 +12,7 @@ from core.access.rewrite import Loops
 from core.access.state import keep_identity
 from core.apidef.specs import PlanSpec
 from core.edits.addresses import listen_end
+from core.edits.headers import Spell, request_editor
 from core.plugins.auth import CustomAuth, make_auth
 from core.scripts.context import Api, Script, Worker
 from core.scripts.hooks import AuthHook, RequestHook
@@ -116,7 +117,7 @@ class ScriptSteps:
         known = self._apis.get(key)
         if known is not None:
             return known[2]
-        config = self._config
+        spell: Spell = (lambda name: name) if self._config.ignore_canonical_mime_header_key else canonical
         api = Api(
             self._worker,
             spec.api_id,
@@ -124,7 +125,8 @@ class ScriptSteps:
             Places(spec),
             listen_end(spec.route),
             b"" if spec.route.pattern is not None else spec.route.literal_prefix.encode(),
-            (lambda name: name) if config.ignore_canonical_mime_header_key else canonical,
+            spell,
+            request_editor(spell),
             found.problem,
         )
         self._apis[key] = spec, found, api

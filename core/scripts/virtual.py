@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from accel.edits import FieldNames
 from accel.http1 import Exchange
 from core.edits.headers import response_fields, response_names
 from core.edits.status import check_status
@@ -11,7 +12,7 @@ from core.scripts.answers import forced
 from core.scripts.context import BUSY, BUSY_KINDS, Api, Returned, Script, log
 from core.scripts.payload import form_params, place_text
 from jsvm_pool.results import ResultError, VirtualResult, decode_virtual
-from jsvm_pool.steps import FieldNames, VirtualStep
+from jsvm_pool.steps import VirtualStep
 
 if TYPE_CHECKING:
     from core.apidef.scripts import VirtualSpec

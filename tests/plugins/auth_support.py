@@ -26,6 +26,7 @@ from core.apidef.extractors import CustomAuthSpec, ExtractorSpec
 from core.apidef.options import CompileOptions
 from core.apidef.plugins import PluginHookSpec
 from core.apidef.specs import AuthSpec
+from core.edits.headers import request_editor
 from core.findings import Finding
 from core.plugins.auth import PluginAuth, make_auth
 from core.plugins.context import Api, Worker
@@ -172,7 +173,8 @@ class AuthSite:
         def named(address: str) -> Any:
             raise ValueError(address)
 
-        api = Api(self.worker, api_id, {}, lambda path: 0, lambda path: path, b"/api/", named, canonical)
+        editor = request_editor(canonical)
+        api = Api(self.worker, api_id, {}, lambda path: 0, lambda path: path, b"/api/", named, canonical, editor)
         made = RequestHook(api, PluginHookSpec("auth_check", hook, "grpc", "s", False, 1.0), self.call, taker)
         step = WaitStep(made, whole_body=True)
         self.path.plan(*before, step, *behind, does(self._note), *self._checks(api_id), grant_key=api_id.encode())

@@ -17,6 +17,7 @@ from core.apidef.endpoints import EndpointSpec
 from core.apidef.scripts import HookSpec, VirtualSpec
 from core.apidef.specs import PlanSpec, RouteSpec, TransportSpec
 from core.edits.addresses import listen_end
+from core.edits.headers import request_editor
 from core.plugins.auth import CustomAuth
 from core.scripts.context import Api, Returned, Worker
 from core.scripts.hooks import AuthHook, RequestHook
@@ -150,6 +151,7 @@ class HookSite:
             listen_end(described.route),
             described.listen_path.encode(),
             canonical,
+            request_editor(canonical),
             problem,
         )
 
