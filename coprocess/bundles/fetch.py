@@ -201,10 +201,13 @@ def _attempt(address: Address, settings: BundleSettings, seconds: float) -> IO[b
     thread = threading.Thread(target=work.run, name="bundle-download", daemon=True)
     thread.start()
     thread.join(seconds)
+    late = Transient(f"no complete answer within {seconds:.3g} s")
     if thread.is_alive():
         work.give_up()
-        raise Transient(f"no complete answer within {seconds:.3g} s")
+        raise late
     match work.result:
+        case TimeoutError():    # the socket's own limit, which is the same, was faster
+            raise late
         case ssl.SSLCertVerificationError() as error:
             raise BundleError(f"{address}: the server's certificate is not accepted: {error.verify_message}")
         case http.client.HTTPException() | OSError() as error:
