@@ -58,11 +58,10 @@ cdef bytes unescaped(bytes text):
     return bytes(found)
 
 
-cdef dict query_params(Exchange x):
+cdef dict query_params(bytes query):
     """The first value of each parameter, as Go's net/url reads them: pairs with a broken escape or a semicolon are left out."""
     cdef dict found = {}
     cdef bytes pair, name, value
-    cdef bytes query = x.query if x.view is None else x.view.query
     if not query:
         return found
     for pair in query.split(b"&"):

@@ -100,23 +100,27 @@ cdef class HookFrame:
 
     def response(self, Exchange x not None, bytes url not None, bytes method not None, bytes request_body not None,
                  SessionWire session, int status, list headers not None, bytes body not None):
-        """The message of a response hook. headers: (name, value) with the upstream's names; body: as it came. Raises as
+        """The message of a response hook. url: that the upstream was asked for; headers: (name, value) with the upstream's names; body: as it came. Raises as
         `request` does."""
         return self.write(x, url, method, request_body, session, True, status, headers, body)
 
     cdef bytes write(self, Exchange x, bytes url, bytes method, bytes body, SessionWire session, bint respond,
                      int status, list headers, bytes response_body):
         cdef Py_ssize_t begin, start = 0
-        cdef bytes message
+        cdef bytes message, query
         if session is not None and session.format != self.format:
             raise ValueError(f"a session for {session.format} cannot stand in a message for {self.format}")
+        if respond:
+            query = url.partition(b"?")[2]      # of the request that the upstream got
+        else:
+            query = x.query if x.view is None else x.view.query
         if self.json:
             out.size = 0
             out.add(self.head)
-            put_json_request(out, x, url, method, body, self.raw_body_only)
+            put_json_request(out, x, url, query, method, body, self.raw_body_only)
         else:
             begin = begin_object(out, self.head)
-            put_request(out, x, url, method, body, self.raw_body_only)
+            put_request(out, x, url, query, method, body, self.raw_body_only)
             start = end_request(out, begin, self.head)
         if session is not None:
             out.add(session.members)

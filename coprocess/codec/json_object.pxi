@@ -101,7 +101,7 @@ cdef int put_body(Buffer out, bytes body, bint raw_only) except -1:
     return put_base64(out, body)
 
 
-cdef int put_json_request(Buffer out, Exchange x, bytes url, bytes method, bytes body, bint raw_only) except -1:
+cdef int put_json_request(Buffer out, Exchange x, bytes url, bytes query, bytes method, bytes body, bint raw_only) except -1:
     """The request from its first header to its end."""
     cdef HeaderBlock head = x.req
     cdef HeaderNames names = HeaderNames.__new__(HeaderNames)
@@ -119,7 +119,7 @@ cdef int put_json_request(Buffer out, Exchange x, bytes url, bytes method, bytes
     out.add(b',"url":')
     put_json(out, url, "request.url")
     out.add(b',"params":')
-    put_members(out, query_params(x), "request.params")
+    put_members(out, query_params(query), "request.params")
     out.add(b',"add_params":{},"extended_params":{},"delete_params":[],"return_overrides":{"response_code":-1,')
     out.add(b'"response_error":"","headers":{},"override_error":false,"response_body":""},"method":')
     put_json(out, method, "request.method")

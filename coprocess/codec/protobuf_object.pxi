@@ -47,7 +47,7 @@ cdef int put_checked(Buffer out, int number, bytes text, str path) except -1:
     return put_some(out, number, PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text))
 
 
-cdef int put_request(Buffer out, Exchange x, bytes url, bytes method, bytes body, bint raw_only) except -1:
+cdef int put_request(Buffer out, Exchange x, bytes url, bytes query, bytes method, bytes body, bint raw_only) except -1:
     """The inside of MiniRequestObject."""
     cdef HeaderBlock head = x.req
     cdef HeaderNames names = HeaderNames.__new__(HeaderNames)
@@ -67,7 +67,7 @@ cdef int put_request(Buffer out, Exchange x, bytes url, bytes method, bytes body
     if not raw_only and is_utf8(PyBytes_AS_STRING(body), PyBytes_GET_SIZE(body)):
         put_some(out, 4, PyBytes_AS_STRING(body), PyBytes_GET_SIZE(body))
     put_checked(out, 5, url, "request.url")
-    for name, value in query_params(x).items():
+    for name, value in query_params(query).items():
         if not (is_utf8(PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name))
                 and is_utf8(PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value))):
             raise not_text_of("request.params", PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name))

@@ -20,11 +20,14 @@ cdef class Caller:
         self.settings = settings
         self.ready = []
         self.waiting = OrderedDict()
+        self.later = OrderedDict()
         self.phase = P_CONNECTING
         self.why = "not started"
         self.max_in_flight = settings.max_in_flight
         self.max_waiting = settings.max_waiting
         self.max_events = settings.max_events
+        self.max_events_in_flight = settings.max_events_in_flight
+        self.max_bytes = settings.max_bytes
         self.receive_limit = settings.receive_limit
         self.send_limit = settings.send_limit
         self.stream_window = min(LARGEST_WINDOW, max(DEFAULT_WINDOW, self.receive_limit + LARGEST_FRAME))
@@ -58,7 +61,8 @@ cdef class Caller:
     def event(self, bytes payload not None):
         """See coprocess.driver.Driver."""
         cdef Call call
-        if self.closing or self.phase > P_UP or self.deadlines is None or self.events >= self.max_events:
+        if (self.closing or self.phase > P_UP or self.deadlines is None or self.events >= self.max_events
+                or self.full(PyBytes_GET_SIZE(payload), 0)):
             self.n[N_EVENTS_DROPPED] += 1
             return False
         call = Call.__new__(Call)
@@ -85,20 +89,40 @@ cdef class Caller:
             )
         if not deadline > 0:
             return self.refuse(call, O_TIMEOUT, "the deadline had passed")
+        if self.full(PyBytes_GET_SIZE(call.message), 0):
+            return self.refuse(call, O_BUSY, f"messages under way take {self.held} bytes, max_bytes is {self.max_bytes}")
+        queue = self.later if call.event else self.waiting
         now = clock()
         call.due = now + <int64_t>(min(deadline, 1e9) * 1e6) + 1
-        if self.in_flight < self.max_in_flight and not self.waiting:
-            connection = self.pick()
+        if not queue and self.room(call.event):
+            connection = self.pick(call.event)
             if connection is not None:
-                self.in_flight += 1
+                call.hold(PyBytes_GET_SIZE(call.message))
+                self.count(call, 1)
                 self.deadlines.add(call, now)
                 connection.begin(call, now)
                 return 0
-        if not call.event and len(self.waiting) >= self.max_waiting:
-            return self.refuse(call, O_BUSY, f"{self.in_flight} calls in flight and {len(self.waiting)} waiting")
+        if not call.event and len(queue) >= self.max_waiting:
+            return self.refuse(call, O_BUSY, f"{self.in_flight} calls in flight and {len(queue)} waiting")
+        call.hold(PyBytes_GET_SIZE(call.message))
         call.stage = S_WAITING
-        self.waiting[call] = None
+        queue[call] = None
         self.deadlines.add(call, now)
+        return 0
+
+    cdef bint full(self, Py_ssize_t n, Py_ssize_t own) noexcept:
+        """Whether n bytes more are too many beside those of other calls. own: bytes of the call that they belong to."""
+        return self.held > own and self.held + n > self.max_bytes
+
+    cdef bint room(self, bint event) noexcept:
+        return self.events_in_flight < self.max_events_in_flight if event else self.in_flight < self.max_in_flight
+
+    cdef int count(self, Call call, int change) except -1:
+        """A call comes into flight, or leaves it."""
+        if call.event:
+            self.events_in_flight += change
+        else:
+            self.in_flight += change
         return 0
 
     cdef int refuse(self, Call call, Outcome outcome, str detail) except -1:
@@ -110,33 +134,42 @@ cdef class Caller:
         loop.call_soon(call._refused, <int>outcome, detail)
         return 0
 
-    cdef Connection pick(self):
-        """A connection with room, in turn, or None."""
+    cdef Connection pick(self, bint event):
+        """A connection with room for a call or an event, in turn, or None."""
         cdef Py_ssize_t i, many = len(self.ready)
         cdef Connection connection
         for i in range(many):
             self.turn += 1
             connection = <Connection>self.ready[self.turn % many]
-            if connection.has_room():
+            if connection.has_room(event):
                 return connection
         return None
 
     cdef int pump(self) except -1:
         """Let those that wait begin, as far as there is room."""
+        if self.waiting:
+            self.drain(self.waiting, False)
+        if self.later:
+            self.drain(self.later, True)
+        return 0
+
+    cdef int drain(self, queue, bint event) except -1:
         cdef Connection connection
         cdef Call call
-        while self.waiting and self.in_flight < self.max_in_flight:
-            connection = self.pick()
+        while queue and self.room(event):
+            connection = self.pick(event)
             if connection is None:
                 return 0
-            call = <Call>self.waiting.popitem(False)[0]
-            self.in_flight += 1
+            call = <Call>queue.popitem(False)[0]
+            self.count(call, 1)
             connection.begin(call, clock())
         return 0
 
     cdef int requeue(self, Call call) except -1:
         """The server has not looked at a call: it goes to another connection, before those that wait."""
-        self.in_flight -= 1
+        queue = self.later if call.event else self.waiting
+        self.count(call, -1)
+        call.hold(PyBytes_GET_SIZE(call.message) - call.held)
         call.stage = S_WAITING
         call.connection = None
         call.sent = 0
@@ -144,8 +177,8 @@ cdef class Caller:
         call.head = None
         call.prefix_got = 0
         call.reply = None
-        self.waiting[call] = None
-        self.waiting.move_to_end(call, False)
+        queue[call] = None
+        queue.move_to_end(call, False)
         self.n[N_RETRIES] += 1
         return 0
 
@@ -155,15 +188,14 @@ cdef class Caller:
         if call.stage == S_OVER:
             return 0
         if call.stage == S_SENT:
-            self.in_flight -= 1
+            self.count(call, -1)
             call.connection.drop(call)
         elif call.stage == S_WAITING:
-            self.waiting.pop(call, None)
+            (self.later if call.event else self.waiting).pop(call, None)
         if self.deadlines is not None:
             self.deadlines.remove(call)
         call.clear()
-        if self.waiting:
-            self.pump()                             # before `done`, which may bring new calls
+        self.pump()                                 # before `done`, which may bring new calls
         if call.event:
             self.events -= 1
             if outcome != O_OK:
@@ -190,7 +222,7 @@ cdef class Caller:
         return 0
 
     cdef int calm(self) except -1:
-        if self.quiet is not None and not self.in_flight and not self.waiting and not self.quiet.done():
+        if self.quiet is not None and not self.in_flight and not self.waiting and not self.events and not self.quiet.done():
             self.quiet.set_result(None)
         return 0
 
@@ -224,7 +256,7 @@ cdef class Caller:
         self._end_waiting(O_DISABLED, why)
 
     def _end_waiting(self, int outcome, str why):
-        for call in list(self.waiting):
+        for call in [*self.waiting, *self.later]:
             self.end(call, <Outcome>outcome, b"", why)
 
     def stop(self):
@@ -253,5 +285,6 @@ cdef class Caller:
         counts["in_flight"] = self.in_flight
         counts["waiting"] = len(self.waiting)
         counts["events_pending"] = self.events
+        counts["bytes_held"] = self.held
         counts["connections"] = len(self.ready)
         return counts

@@ -82,7 +82,7 @@ cdef class Connection(Sender):
             self.word(RST_STREAM, call.stream, code)
         if call.stage == S_SENT:
             call.stage = S_NEW
-            self.caller.in_flight -= 1
+            self.caller.count(call, -1)
             self.drop(call)
         return 0
 
@@ -241,6 +241,12 @@ cdef class Connection(Sender):
                     call, O_TOO_LARGE, CANCEL,
                     f"a reply of {call.size} bytes, recv_max_size is {self.caller.receive_limit}",
                 )
+            if self.caller.full(call.size, call.held):
+                return self.fail_call(
+                    call, O_BUSY, CANCEL,
+                    f"a reply of {call.size} bytes beside messages of {self.caller.held}, max_bytes is {self.caller.max_bytes}",
+                )
+            call.hold(call.size)
             call.got = 0
             call.reply = PyBytes_FromStringAndSize(NULL, call.size)
         if n > call.size - call.got:

@@ -14,19 +14,26 @@ cdef class Call:
         if self.stage == S_SENT:
             self.connection.give_up(self, CANCEL)
         elif self.stage == S_WAITING:
-            caller.waiting.pop(self, None)
+            caller.waiting.pop(self, None)      # only calls have somebody who could cancel them
         caller.deadlines.remove(self)
         caller.n[N_CANCELLED] += 1
         self.clear()
-        if caller.waiting:
-            caller.pump()
+        caller.pump()
         caller.calm()
 
     def _refused(self, int outcome, str detail):
         self.caller.end(self, <Outcome>outcome, b"", detail)
 
+    cdef int hold(self, Py_ssize_t n) except -1:
+        """So many bytes more, or less."""
+        self.held += n
+        self.caller.held += n
+        return 0
+
     cdef void clear(self):
         self.stage = S_OVER
+        self.caller.held -= self.held
+        self.held = 0
         self.done = None
         self.message = None
         self.reply = None

@@ -5,7 +5,11 @@ What is written in one turn of the loop collects in the connection's buffer and 
 server's windows. Replies are read where the bytes arrive: Frames takes the stream apart, Connection gives the frames their
 meaning, and a call whose trailers came is ended with Caller.end(), the only place that calls `done`. Deadlines are slots of ten milliseconds with one timer for all.
 
-Ownership. Caller owns the calls that wait (`waiting`), a Connection those that it has written (`streams`), and either gives a
+Bounds. Calls and events are counted apart, so that events, which nobody waits for, never hold calls up: each have a queue and a
+number in flight of their own, and events leave the last stream of a connection to calls. The messages of all of them together,
+requests and replies, are bounded in bytes (`held`); one alone may be larger, as far as its own limit goes.
+
+Ownership. Caller owns the calls that wait (`waiting`, `later`), a Connection those that it has written (`streams`), and either gives a
 call up before `done` is called. Caller.ready holds the connections that take calls; others live as long as their transport or
 the link that opens them. A Call keeps its message until it ends, so that it can be sent anew when the server says that it has
 not looked at it. `done` may do anything, call dispatch() included: whoever calls end() looks at its own state anew afterwards.
@@ -52,6 +56,8 @@ cdef class Call:
     cdef int prefix_got
     cdef bytes reply
     cdef Py_ssize_t size, got           # of the reply
+    cdef Py_ssize_t held                # its part of Caller.held
+    cdef int hold(self, Py_ssize_t n) except -1
     cdef void clear(self)
     cdef inline Py_ssize_t total(self)
 
@@ -78,13 +84,15 @@ cdef class Caller:
     cdef public object loop, logger
     cdef list ready
     cdef unsigned int turn              # of the connections
-    cdef object waiting                 # OrderedDict: Call -> None, first come first
+    cdef object waiting, later          # OrderedDicts of calls and of events: Call -> None, first come first
     cdef Deadlines deadlines
     cdef Phase phase
     cdef str why                        # it is not up
     cdef bint closing
     cdef object quiet                   # a future of those who wait for the last call
-    cdef Py_ssize_t in_flight, max_in_flight, max_waiting, events, max_events
+    cdef Py_ssize_t in_flight, max_in_flight, max_waiting
+    cdef Py_ssize_t events, max_events, events_in_flight, max_events_in_flight
+    cdef Py_ssize_t held, max_bytes     # of messages
     cdef Py_ssize_t receive_limit, send_limit
     cdef int64_t stream_window
     cdef int64_t say_again, unsaid      # when to log failed events again, and how many there are
@@ -92,8 +100,12 @@ cdef class Caller:
     cdef int64_t[TOTALS] n
     cdef int submit(self, Call call, double deadline) except -1
     cdef int refuse(self, Call call, Outcome outcome, str detail) except -1
-    cdef Connection pick(self)
+    cdef bint full(self, Py_ssize_t n, Py_ssize_t own) noexcept
+    cdef bint room(self, bint event) noexcept
+    cdef Connection pick(self, bint event)
+    cdef int count(self, Call call, int change) except -1
     cdef int pump(self) except -1
+    cdef int drain(self, queue, bint event) except -1
     cdef int requeue(self, Call call) except -1
     cdef int end(self, Call call, Outcome outcome, bytes message, str detail) except -1
     cdef int event_failed(self, str detail) except -1
@@ -151,7 +163,7 @@ cdef class Sender(Frames):
     cdef Py_ssize_t most_frame
     cdef bytes table_update             # to be said in the next block of fields
     cdef int unread                     # acknowledgements since writing was paused
-    cdef bint has_room(self)
+    cdef bint has_room(self, bint event)
     cdef int begin(self, Call call, int64_t now) except -1
     cdef int pump_data(self) except -1
     cdef int put_data(self, Call call, Py_ssize_t n, bint ends) except -1

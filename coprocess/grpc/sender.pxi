@@ -43,8 +43,10 @@ cdef class Sender(Frames):
 
     # -- requests ---------------------------------------------------------------
 
-    cdef bint has_room(self):
-        return self.state == H_READY and not self.paused and len(self.streams) < self.most_streams
+    cdef bint has_room(self, bint event):
+        """An event leaves one stream to calls, if there is more than one."""
+        cdef Py_ssize_t used = len(self.streams) + (1 if event and self.most_streams > 1 else 0)
+        return self.state == H_READY and not self.paused and used < self.most_streams
 
     cdef int begin(self, Call call, int64_t now) except -1:
         """Write a call: its fields, and of its message what the server's windows allow."""

@@ -10,6 +10,10 @@ from coprocess.grpc.target import Target, parse_target
 
 KIB = 1024
 MIB = 1024 * 1024
+MOST = {
+    "connections": 64, "max_in_flight": 1 << 20, "max_waiting": 1 << 20, "max_events": 1 << 20, "max_events_in_flight": 1 << 20,
+    "max_bytes": 1 << 50,
+}  # fmt: skip
 LARGEST_MESSAGE = (1 << 31) - 1
 """Bytes; what the libraries of gRPC allow at most."""
 AUTHORITY = re.compile(r"[!$&'()*+,\-.0-9:;=@A-Z\[\]_a-z~%]{1,255}\Z")
@@ -30,10 +34,11 @@ class GrpcSettings:
     """One plugin server. Sizes in bytes, times in seconds; bounds hold for each worker.
 
     recv_max_size and send_max_size: of one message; 0 means 4 MiB and LARGEST_MESSAGE, as with Tyk.
-    max_in_flight x recv_max_size: what replies on their way may take of memory at most.
     round_robin: use every address of the host's name, in turn, instead of the first one that answers.
-    connections: per worker; with round_robin per worker and address. max_waiting: calls that wait for a connection, or for room
-    on one.
+    connections: per worker; with round_robin per worker and address. max_in_flight: calls that the server has.
+    max_waiting: calls that wait for a connection, or for room on one. max_events_in_flight, max_events: events that the server
+    has, and all that have no answer yet. max_bytes: messages of all of these together, requests and replies; one alone may be
+    larger.
     backoff_min, backoff_max: between attempts to connect, x1.6 each. keepalive_time: after how long a silence, with calls in
     flight, the server is asked whether it is there (0: never); keepalive_timeout: for how long it may leave that unanswered.
     resolve_interval: with round_robin, how often the name is looked up anew (0: only when a connection is lost).
@@ -51,6 +56,8 @@ class GrpcSettings:
     max_in_flight: int = 1024
     max_waiting: int = 1024
     max_events: int = 1024
+    max_events_in_flight: int = 16
+    max_bytes: int = 256 * MIB
     event_timeout: float = 5.0
     connect_timeout: float = 5.0
     backoff_min: float = 0.1
@@ -74,7 +81,7 @@ class GrpcSettings:
         for field in ("recv_max_size", "send_max_size"):
             if not 0 <= getattr(self, field) <= LARGEST_MESSAGE:
                 raise self.error(field, f"expected 0 (the default) to {LARGEST_MESSAGE} bytes")
-        for field, most in (("connections", 64), ("max_in_flight", 1 << 20), ("max_waiting", 1 << 20), ("max_events", 1 << 20)):
+        for field, most in MOST.items():
             least = 0 if field in {"max_waiting", "max_events"} else 1
             if not least <= getattr(self, field) <= most:
                 raise self.error(field, f"expected {least} to {most}")

@@ -7,7 +7,7 @@ from typing import Any
 from google.protobuf.unknown_fields import UnknownFieldSet
 from hypothesis import strategies as st
 
-from coprocess.codec import Overrides, PluginReply, RequestReply, ResponseReply
+from coprocess.codec import CodecError, Overrides, PluginReply, RequestReply, ResponseReply
 from coprocess.proto.coprocess_object_pb2 import Object
 
 texts = st.text(st.characters(codec="utf-8"), max_size=12)
@@ -110,6 +110,12 @@ def ordered(found: PluginReply) -> PluginReply:
     if found.response is not None:
         found.response.headers.sort()
     return found
+
+
+def strict(error: CodecError) -> bool:
+    """Whether this is refused where the library goes on: numbers of more than 64 bits, of which it drops some (Go's library
+    refuses them as well), and numbers that are not finite."""
+    return "64 bits" in error.problem or "finite" in error.problem
 
 
 def kept_aside(message: Any) -> bool:

@@ -28,7 +28,7 @@ from tests.coprocess.grpc.model import (
     settings,
     trailers,
 )  # fmt: skip
-from tests.coprocess.grpc.rig import Asked, ask, drive, driving, tell, until
+from tests.coprocess.grpc.rig import MIB, Asked, ask, drive, driving, tell, until
 
 QUICK = {"backoff_min": 0.01, "backoff_max": 0.05}
 
@@ -95,7 +95,7 @@ def test_each_call_ends_once_with_its_own_reply(seed: int) -> None:
     async def main() -> None:
         async with (
             scripted(Moody(seed)) as server,
-            driving(server.target, max_in_flight=40, max_waiting=100, connections=2, **QUICK) as driver,
+            driving(server.target, max_in_flight=40, max_waiting=100, max_bytes=MIB, connections=2, **QUICK) as driver,
         ):
             calls: list[tuple[bytes, Asked]] = []
             cancelled: list[Asked] = []
@@ -111,6 +111,7 @@ def test_each_call_ends_once_with_its_own_reply(seed: int) -> None:
                         continue
                 calls.append((message, asked))
                 if number % 7 == 0:
+                    driver.event(message)
                     await asyncio.sleep(0.002)
             outcomes: Counter[str] = Counter()
             for message, asked in calls:
@@ -120,10 +121,11 @@ def test_each_call_ends_once_with_its_own_reply(seed: int) -> None:
             assert not [asked for asked in cancelled if asked.replies]
             assert outcomes["ok"] > 100
             assert {"ok", "error", "timeout"} <= set(outcomes) <= {"ok", "error", "timeout", "away", "busy"}
+            await until(lambda: driver.counts()["events_pending"] == 0)
             counts = driver.counts()
             assert counts["calls"] == 1500
             assert counts["cancelled"] == len(cancelled)
-            assert counts["in_flight"] == counts["waiting"] == 0
+            assert counts["in_flight"] == counts["waiting"] == counts["bytes_held"] == 0
 
     drive(main())
 
