@@ -33,6 +33,24 @@ def test_scripts_that_wait_for_the_host_do_not_hold_up_others() -> None:
         assert vm.pool.stats()["replaced"] == 0
 
 
+def test_the_first_call_of_a_script_does_not_wait_behind_an_endless_one() -> None:
+    """What a context needs for it waits there, while another context is free."""
+    with running(PoolSettings(contexts=2, max_contexts=4)) as vm:
+        spin = vm.hook("function h(r) { while (r === 'spin'); return ''; }", api="bad", timeout=5.0)
+        vm.text(spin)
+
+        async def calls() -> tuple[CallResult, bool]:
+            endless = vm.start(spin, "spin")
+            await asyncio.sleep(0.003)
+            good = await vm.start(vm.hook(GOOD, api="good", timeout=4.0), 1)
+            ended = endless.done()
+            await endless
+            return good, ended
+
+        good, ended = vm.run(calls())
+        assert (text_of(good), ended) == ("good 1", False)
+
+
 def test_time_that_runs_out_while_the_host_is_asked_ends_the_call() -> None:
     with running(PoolSettings(contexts=1, max_contexts=2), _wait) as vm:
         vm.text(GOOD)
