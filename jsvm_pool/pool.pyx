@@ -231,8 +231,8 @@ cdef class Pool(Queues):
         if kind == ERROR:
             self._take_out(lane, call)
             memory = self._ended(value)
-            if memory and call.retries == 0 and not call.asked and lane.issued > 1:
-                self._retire(lane)      # what it used up may be what others left: it gets a second chance
+            if memory and (lane.isolate.runs != call.ticket or call.retries == 0 and not call.asked and lane.issued > 1):
+                self._retire(lane)      # what it used up is, or may be, what others left: it gets another chance
                 return self._again(lane, call)
             self._finish(call, "memory" if memory else "error", None,
                          "the script used too much memory: preforge.jsvm.memory_limit_mb" if memory else value[1] or "ended")

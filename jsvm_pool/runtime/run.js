@@ -436,6 +436,7 @@ function runner() {
 function run(runner, payload) {
   const program = runner.program, shared = program.spec.shared;
   if (!shared && !restored()) return TAINTED;
+  words[W_RUNS] = ticket;
   current = ticket === 0 ? 1 : ticket;
   jobs = program.spec.jobs;
   edited = false;
