@@ -117,6 +117,8 @@ cdef class Contexts:
         for waiter in self.waiters[:]:
             waiter()
         self._dispatch()
+        if self._unwanted(lane):
+            self._retire(lane)
 
     def _drop_lane(self, Lane lane):
         if not lane.retired:
@@ -132,7 +134,8 @@ cdef class Contexts:
         self.closing += 1
         if not self.closed:
             self.counts["replaced"] += 1
-        lane.isolate.skip(lane.issued)
+        if lane.ready:
+            lane.isolate.skip(lane.issued)
         for batch in lane.batches:      # what has ended must not run again
             self._collect(lane, <Batch>batch)
         for call in reversed(list(lane.calls)):
@@ -249,9 +252,9 @@ cdef class Contexts:
         known = {(<Loaded>loaded).number for loaded in self.programs.values()}
         keys = {(<Key>key).number for key in list(self.keys.values())}
         for lane in list(self.lanes.values()):
-            if lane.program is not None and lane.program.number not in known:
-                if not lane.calls and not lane.wanted and lane.ready:
-                    self._retire(lane)
+            if self._unwanted(lane):
+                self._retire(lane)
+            if lane.program is not None:
                 continue
             for number in lane.programs - known:
                 lane.programs.remove(number)
@@ -267,15 +270,19 @@ cdef class Contexts:
         self._operate(lane, F_DROP, text, ("drop", None))
         return 0
 
+    cdef bint _unwanted(self, Lane lane) except -1:
+        """Whether a context is for a program alone that no hook is configured with any more, and no call is in it: those that
+        have begun end there, as they must not run again."""
+        return lane.program is not None and self.programs.get(lane.program.program) is not lane.program and \
+            lane.ready and not lane.calls and not lane.wanted
+
     def _forget(self, Loaded loaded):
-        """Take a program out of all contexts."""
+        """Take a program out of the contexts of all; for those of its own see _unwanted."""
         cdef Lane lane
         for lane in list(self.lanes.values()):
-            if lane.program is loaded:
+            if self._loads(lane, loaded):
                 self._retire(lane)
-            elif self._loads(lane, loaded):
-                self._retire(lane)
-            elif loaded.number in lane.programs:
+            elif lane.program is None and loaded.number in lane.programs:
                 lane.programs.remove(loaded.number)
                 self._drop(lane, loaded.number, [key.number for what, key in list(self.keys.items()) if what[0] == loaded.number])
 

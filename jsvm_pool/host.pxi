@@ -1,8 +1,8 @@
 cdef class HostCalls(Contexts):
     """What scripts ask of the host."""
 
-    cdef int _skip_behind(self, Lane lane) except -1:
-        """The call that runs keeps its context; those that have not begun go elsewhere."""
+    cdef int _skip_behind(self, Lane lane, Loaded loading=None) except -1:
+        """What runs keeps its context; calls that have not begun go elsewhere."""
         raise NotImplementedError
 
     cdef Call _speaking(self, Lane lane, unsigned int ticket):

@@ -10,17 +10,17 @@ from jsvm_pool.program import Program, Source
 from jsvm_pool.runtime import underscore
 from jsvm_pool.settings import PoolSettings
 
-# What a script needs to make promises, unless it has that from a text that it evaluates.
-_PROMISES = re.compile(r"\b(?:async|Promise|import|TykFetch|fromAsync)\b")
+# Syntax that makes promises. What else does, evaluated text included, is noticed when it is used (runtime/guard.js: jobs).
+_ASYNCHRONOUS = re.compile(r"\b(?:async|import)\b")
 
 
 def leaves_jobs(program: Program) -> bool:
-    """Whether calls of a program may leave jobs to the engine, which runs them after the call."""
+    """Whether the text of a program says that its calls may leave jobs to the engine, which runs them after the call."""
     texts = [source.text for source in program.sources] + [module.text for module in program.modules] + list(program.entries)
     texts += [expression for source in program.sources for expression, _ in source.exports]
     if program.library is not None:
         texts.append(program.library.text)
-    return any(_PROMISES.search(text) is not None for text in texts)
+    return any(_ASYNCHRONOUS.search(text) is not None for text in texts)
 
 
 def settings_text(settings: PoolSettings) -> bytes:
@@ -57,6 +57,7 @@ def program_text(number: int, program: Program, *, quiet: bool = False) -> bytes
         "modules": modules,
         "hasModules": bool(modules),
         "shared": program.shared,
+        "jobs": leaves_jobs(program),
         "quiet": quiet,
     }
     return json.dumps(spec).encode()

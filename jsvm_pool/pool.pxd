@@ -38,7 +38,7 @@ cdef class Loaded:
     cdef readonly bytes text            # what `take` is given
     cdef readonly object report         # Report, None until it has been loaded once
     cdef int attempts                   # to load it that the engine ended
-    cdef bint solo                      # its calls get batches of their own: they may leave jobs to the engine's queue
+    cdef bint solo                      # its calls get batches of their own, which would end behind them: they may leave jobs
 
 cdef class Receiver:
     """What may stand for the `done` of a call: told how it ended without a CallResult."""
@@ -139,11 +139,12 @@ cdef class Contexts:
     cdef int _collect(self, Lane lane, Batch batch) except -1
     cdef int _finish(self, Call call, str kind, object text, str error, bint edits=*) except -1
     cdef int _retire(self, Lane lane) except -1
+    cdef bint _unwanted(self, Lane lane) except -1
     cdef Lane _first_lane(self)
 
 cdef class HostCalls(Contexts):
     cdef object host
-    cdef int _skip_behind(self, Lane lane) except -1
+    cdef int _skip_behind(self, Lane lane, Loaded loading=*) except -1
     cdef Call _speaking(self, Lane lane, unsigned int ticket)
 
 cdef class Queues(HostCalls):

@@ -204,7 +204,9 @@ cdef class Pool(Queues):
         cdef Call call
         cdef int first
         self._collect(lane, batch)
-        if kind != NOTHING and batch.taken < len(batch.calls):
+        if kind == RESULT and value == b"\x07":
+            (<Call>batch.calls[batch.taken - 1]).hook.loaded.solo = True
+        elif kind != NOTHING and batch.taken < len(batch.calls):
             call = <Call>batch.calls[batch.taken]
             batch.taken += 1
             if call is not None:
@@ -229,8 +231,8 @@ cdef class Pool(Queues):
         if kind == ERROR:
             self._take_out(lane, call)
             memory = self._ended(value)
-            if memory and call.retries == 0 and not call.asked and lane.issued > 1:
-                self._retire(lane)      # what it used up may be what others left: it gets a second chance
+            if memory and (lane.isolate.runs != call.ticket or call.retries == 0 and not call.asked and lane.issued > 1):
+                self._retire(lane)      # what it used up is, or may be, what others left: it gets another chance
                 return self._again(lane, call)
             self._finish(call, "memory" if memory else "error", None,
                          "the script used too much memory: preforge.jsvm.memory_limit_mb" if memory else value[1] or "ended")
@@ -240,14 +242,10 @@ cdef class Pool(Queues):
                 self._take_out(lane, call)
                 return self._done(call, call.result)
             call.later = True
+            call.hook.loaded.solo = True
             if lane.program is None:
                 call.hook.mark_slow()
             return self._skip_behind(lane)
-        if value == b"\x07":
-            call.hook.loaded.solo = True
-            for task in call.tasks or ():
-                task.cancel()
-            return self._move(lane, call)
         if value == b"\x03":
             self._again(lane, call)
             return self._retire(lane)
@@ -306,13 +304,17 @@ cdef class Pool(Queues):
             self._queue(call, True)
         return 0
 
-    cdef int _skip_behind(self, Lane lane) except -1:
-        """The call that runs keeps its context; those that have not begun go elsewhere."""
+    cdef int _skip_behind(self, Lane lane, Loaded loading=None) except -1:
+        """What runs keeps its context; calls that have not begun go elsewhere, but for those of a program that is loading."""
         cdef Call call
         cdef Batch batch
         cdef list behind
         cdef int i
         lane.alone = True
+        for key in [key for key, calls in lane.wanted.items() if (<Call>calls[0]).hook.loaded is not loading]:
+            for one in reversed(lane.wanted.pop(key)):
+                self.counts["moved"] += 1
+                self._queue(<Call>one, True)
         if len(lane.calls) > 1 or lane.calls and not self._begun(lane, <Call>lane.calls[0]):
             lane.isolate.skip(lane.issued)
             behind = [one for one in lane.calls if not self._begun(lane, <Call>one)]
@@ -370,11 +372,14 @@ cdef class Pool(Queues):
         """Have contexts without work give back the memory that calls have left in them."""
         cdef Lane lane
         self.resting = None
-        for lane in self.lanes.values():
+        for lane in list(self.lanes.values()):
             if not lane.tired or not lane.ready:
                 continue
             if lane.used or lane.calls or lane.operations:
                 self.resting = self.resting or self.loop.call_later(REST, self._rest)
+                continue
+            if self._unwanted(lane):
+                self._retire(lane)
                 continue
             lane.tired = False
             threading.Thread(target=lane.isolate.rest, name="v8-rest", daemon=True).start()
@@ -390,10 +395,7 @@ cdef class Pool(Queues):
                 self._failed(what[1], f"loading the scripts took more than {limit:g} s")
                 self._retire(lane)
             elif running > STALL and not lane.alone:
-                self._skip_behind(lane)
-                for key in [key for key, calls in lane.wanted.items() if (<Call>calls[0]).hook.loaded is not what[1].loaded]:
-                    for call in reversed(lane.wanted.pop(key)):
-                        self._queue(<Call>call, True)
+                self._skip_behind(lane, what[1].loaded)
             return
         if lane.calls and not lane.alone and running > STALL and not self._begun(lane, <Call>lane.calls[0]):
             self._skip_behind(lane)

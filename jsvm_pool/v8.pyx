@@ -78,6 +78,7 @@ cdef enum:
     W_STARTED = 2
     W_SKIP = 3
     W_MORE = 4
+    W_RUNS = 5
     W_STATUS = 6
     W_DONE = 8
     MAIL_HEAD = 64
@@ -471,6 +472,11 @@ cdef class Isolate:
     def started(self):
         """How many calls have begun, modulo 2**32."""
         return <unsigned int>self.box.mail[W_STARTED]
+
+    @property
+    def runs(self):
+        """The number of the last call whose script has begun: before that, the context was put back in order for it."""
+        return <unsigned int>self.box.mail[W_RUNS]
 
     def skip(self, unsigned int until):
         """Let calls that have not begun, up to the one with this number, return nothing."""

@@ -27,6 +27,7 @@ const functions = {
   TykStorageIncr(key, ttl) { return ask(['TykStorageIncr', asText(key), asText(ttl)]); },
   TykJsResponse(response, session_meta) { return jsonStringify({Response: response, SessionMeta: session_meta}); },
   async TykFetch(url, options) {
+    jobs = true;
     const request = options === undefined || options === null ? {} : jsonParse(jsonStringify(options));
     request.url = asText(url);
     return jsonParse(await askLater(['TykFetch', jsonStringify(request)]));

@@ -5,6 +5,7 @@
 // cannot see is noticed when it is done: the functions that can do it are replaced by ones that say so.
 let dirty = false;          // something that the quick look cannot see may have changed
 let symbols = false;        // the call has had symbols in hand, whose properties the quick look cannot see
+let jobs = false;           // the call may have left jobs to the engine's queue
 const watched = [];         // [object, prototype, keys, descriptors], Object.prototype first
 const looks = [];           // for each of them: () => whether it is what it was
 const watchedSet = new WeakSet();
@@ -27,6 +28,18 @@ function removable(target, key, descriptor) {
   return kept;
 }
 const FIELDS = ['value', 'writable', 'enumerable', 'get', 'set'];
+
+/** Have a global that says when scripts get at it. Returns what puts its value back. */
+function noticeUse(name, notice) {
+  const was = global[name];
+  let value = was;
+  defineProperty(global, name, {
+    get() { notice(); return value; },
+    set(other) { notice(); value = other; },
+    enumerable: false, configurable: false,
+  });
+  return () => { value = was; };
+}
 
 function noticeDefinition(inner) {
   return (target, key, descriptor) => {
@@ -89,12 +102,34 @@ replace(Error, 'captureStackTrace', (inner) => (target, above) => {
 // Symbols come from the global Symbol, from functions that list them, and from the traps of proxies.
 replace(Object, 'getOwnPropertySymbols', (inner) => (target) => { symbols = true; return inner(target); });
 replace(Reflect, 'ownKeys', (inner) => (target) => { symbols = true; return inner(target); });
-let symbolGlobal = Symbol;
-defineProperty(global, 'Symbol', {
-  get() { symbols = true; return symbolGlobal; },
-  set(value) { symbols = true; symbolGlobal = value; },
-  enumerable: false, configurable: false,
-});
+const resetSymbol = noticeUse('Symbol', () => { symbols = true; });
+// Jobs of the engine's queue come from promises, and those from these, or from code that is asynchronous.
+const resetJobs = ['Promise', 'AsyncDisposableStack', 'eval'].map((name) => noticeUse(name, () => { jobs = true; }));
+replace(Array, 'fromAsync', (inner) => ({
+  fromAsync(...args) { jobs = true; return apply(inner, this, args); },
+}).fromAsync);
+const ASYNCHRONOUS = ['async', 'import'];
+
+/** Put a constructor of functions in place of a built-in one: their text may be asynchronous. */
+function noticeTexts(inner) {
+  const outer = function (...parts) {
+    for (let i = 0; i < parts.length; i++) {
+      const part = parts[i] = `${parts[i]}`;
+      for (let k = 0; k < ASYNCHRONOUS.length; k++) if (apply(indexOf, part, [ASYNCHRONOUS[k]]) >= 0) jobs = true;
+    }
+    return construct(inner, parts, new.target === undefined || new.target === outer ? inner : new.target);
+  };
+  for (const key of ownKeys(inner)) defineProperty(outer, key, getOwnPropertyDescriptor(inner, key));
+  defineProperty(inner.prototype, 'constructor', {value: outer});
+  return outer;
+}
+{
+  const outer = noticeTexts(Function);
+  defineProperty(global, 'Function', {value: outer});
+  // Those of asynchronous functions only come from such functions.
+  for (const f of [function* () {}, async function () {}, async function* () {}]) setPrototypeOf(f.constructor, outer);
+  setPrototypeOf(noticeTexts((function* () {}).constructor), outer);
+}
 function noticeProxy(target, proxy) {
   symbols = proxied = true;
   apply(addProxy, proxies, [proxy]);
@@ -219,11 +254,15 @@ function quickLook([object, prototype, keys, descriptors]) {
   return new BuiltIn(...names, `'use strict';return ()=>{${tests.join('')}return true;}`)(...values);
 }
 
+// Properties that are taken away again; with more, a new context costs less than they do, and the next call is not to wait for it.
+const MOST_ADDED = 4096;
+
 function undo(entry) {
   const object = entry[0], prototype = entry[1], keys = entry[2], descriptors = entry[3];
   if (!isExtensible(object)) return false;
   if (getPrototypeOf(object) !== prototype && !setPrototypeOf(object, prototype)) return false;
   const now = ownKeys(object);
+  if (now.length > keys.length + MOST_ADDED) return false;
   for (let i = 0; i < now.length; i++) {
     let known = i < keys.length && keys[i] === now[i];
     for (let j = 0; j < keys.length && !known; j++) known = keys[j] === now[i];
@@ -243,7 +282,7 @@ function undo(entry) {
 /** Whether watched objects have got symbols as keys. All that they had are not enumerable, and those that assignment makes are. */
 function haveSymbols() {
   const sink = {__proto__: null};
-  apply(assign, null, [sink, ...watchedObjects]);
+  for (let i = 0; i < watchedObjects.length; i++) assign(sink, watchedObjects[i]);
   return symbolsOf(sink).length > 0;
 }
 
@@ -251,16 +290,18 @@ function haveSymbols() {
 function restore() {
   apply(regexpExec, EMPTY, ['']);               // RegExp.$1 and its like
   const added = keysOf(global);
+  if (added.length > MOST_ADDED) return false;
   for (let i = 0; i < added.length; i++) if (!deleteProperty(global, added[i])) dirty = true;
   if (symbols && !dirty) dirty = haveSymbols();
   const all = dirty;
   for (let i = 0; i < watched.length; i++) if ((all || !looks[i]()) && !undo(watched[i])) return false;
+  if (jobs) for (let i = 0; i < resetJobs.length; i++) resetJobs[i]();
   if (symbols) {
-    symbolGlobal = SymbolType;
+    resetSymbol();
     for (let i = 0; i < seldom.length; i++) if ((all || !seldomLooks[i]()) && !undo(seldom[i])) return false;
   }
   if ((all || !lookAtGlobals()) && !undo(globals)) return false;
-  dirty = symbols = proxied = false;
+  dirty = symbols = proxied = jobs = false;
   return true;
 }
 

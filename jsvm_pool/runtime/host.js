@@ -1,5 +1,5 @@
 // Calls to the host. Text crosses in the mailbox, memory that both sides see: UTF-16 code units behind a few words.
-const W_OP = 0, W_UNITS = 1, W_STARTED = 2, W_SKIP = 3, W_MORE = 4, W_STATUS = 6, W_DONE = 8;
+const W_OP = 0, W_UNITS = 1, W_STARTED = 2, W_SKIP = 3, W_MORE = 4, W_RUNS = 5, W_STATUS = 6, W_DONE = 8;
 const OP_LOG = 1, OP_CALL = 2, OP_ASYNC = 3, OP_RESULT = 4, OP_NEXT = 5;
 const S_UNDEFINED = 0, S_TEXT = 1, S_THROW = 2;
 // Behind it are the results of calls, in two halves for two batches: text of ASCII or UTF-16, each behind its length and kind.

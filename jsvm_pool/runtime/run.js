@@ -4,7 +4,7 @@ setPrototypeOf(programs, null);
 setPrototypeOf(runners, null);
 // What a result begins with that is not what the script returned, and the mark of one that was returned and begins like that.
 const FAILED = '\u0001', PENDING = '\u0002', TAINTED = '\u0003', TOO_LONG = '\u0004', PLAIN = '\u0005';
-const EDITS = '\u0006', ALONE = '\u0007', LAST_MARK = 7;
+const EDITS = '\u0006', LEFT_JOBS = '\u0007', LAST_MARK = 7;
 // A program that writes to TykJS gets one of its own: undoing the change after each call costs more.
 const WRITES_CORE = /TykJS(?:\s*\.\s*\w+|\s*\[[^\]]*\])*\s*=[^=]|TykJS[\s\S]{0,80}?\.prototype\b/;
 const NATIVE_NAMES = keysOf(functions);
@@ -186,6 +186,7 @@ function take() {
     return harden(indirectEval(made.code));
   };
   const program = {spec, code: null, shared: null};
+  let leaves = spec.jobs;
   try {
     program.code = compile();
   } catch {
@@ -218,6 +219,7 @@ function take() {
       why = [last, message(error), apply(slice, describe(error), [1])];
     }
     loading = false;
+    leaves = leaves || jobs;
     if (!restore()) return TAINTED;
     if (why === null || last < 0 || broken[last]) break;
     broken[last] = true;
@@ -225,6 +227,7 @@ function take() {
     program.code = compile();
   }
   quiet = false;
+  if (leaves) dirty = symbols = proxied = true;     // jobs run when this has ended, with all that they were given
   programs[id] = program;
   return jsonStringify({errors, starts});
 }
@@ -433,7 +436,9 @@ function runner() {
 function run(runner, payload) {
   const program = runner.program, shared = program.spec.shared;
   if (!shared && !restored()) return TAINTED;
+  words[W_RUNS] = ticket;
   current = ticket === 0 ? 1 : ticket;
+  jobs = program.spec.jobs;
   edited = false;
   logged = 0;
   silent = false;
@@ -487,8 +492,8 @@ function record(out, at, end) {
 /** Run several calls, one after the other: this is [half, ticket of the first, [runner, payload], ...] as JSON. What they
  *  return goes into their half of the memory for results, where the host finds it also before the last one is done.
  *  The batch ends before its last call where one has a result that is not put there, which is then what this returns; where
- *  one has the context for itself; and where the host has them skipped. What calls leave to the engine's queue of jobs runs when the batch
- *  has ended: one that waits for a promise must not wait among what others have left, and is to run ALONE instead. */
+ *  one has the context for itself; and where the host has them skipped. It ends with LEFT_JOBS behind a call that may have left
+ *  jobs to the engine's queue, which run now: no other call must have begun by then, or have left some before. */
 function batch() {
   const calls = jsonParse(this), half = calls[0], first = calls[1], end = (half + 1) * HALF_BYTES;
   let at = half * HALF_BYTES;
@@ -499,16 +504,11 @@ function batch() {
     store(words, W_STARTED, n);
     if ((load(words, W_SKIP) - n | 0) >= 0) return undefined;       // again: the host looks at what has begun after it has set this
     const out = run(runner, calls[i][1]);
-    if (out === PENDING && i > 2) {
-      current = 0;
-      silent = true;
-      return ALONE;
-    }
     if (out === PENDING || out === TAINTED) return out;
     at = record(out, at, end);
-    silent = silent || calls.length > 3;        // what is left over could be of any of them
     if (at === 0) return apply(toWellFormed, out, []);
     store(words, W_DONE + half, i - 1);
+    if (jobs) return LEFT_JOBS;
   }
   return undefined;
 }

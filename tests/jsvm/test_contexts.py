@@ -6,6 +6,8 @@ import asyncio
 import json
 import threading
 
+import pytest
+
 from jsvm_pool.pool import CallResult
 from jsvm_pool.settings import PoolSettings
 from tests.support.jsvm import TEXT, running, script, text_of
@@ -31,6 +33,24 @@ def test_scripts_that_wait_for_the_host_do_not_hold_up_others() -> None:
         results = vm.all([(slow, 0), (slow, 0), (quick, 1), (quick, 2), (slow, 0), (slow, 0), (slow, 0), (quick, 3)])
         assert [text_of(result) for result in results] == ["said", "said", "good 1", "good 2", "said", "said", "said", "good 3"]
         assert vm.pool.stats()["replaced"] == 0
+
+
+def test_the_first_call_of_a_script_does_not_wait_behind_an_endless_one() -> None:
+    """What a context needs for it waits there, while another context is free."""
+    with running(PoolSettings(contexts=2, max_contexts=4)) as vm:
+        spin = vm.hook("function h(r) { while (r === 'spin'); return ''; }", api="bad", timeout=2.0)
+        vm.text(spin)
+
+        async def calls() -> tuple[CallResult, bool]:
+            endless = vm.start(spin, "spin")
+            await asyncio.sleep(0.003)
+            good = await vm.start(vm.hook(GOOD, api="good", timeout=1.5), 1)
+            ended = endless.done()
+            await endless
+            return good, ended
+
+        good, ended = vm.run(calls())
+        assert (text_of(good), ended) == ("good 1", False)
 
 
 def test_time_that_runs_out_while_the_host_is_asked_ends_the_call() -> None:
@@ -140,6 +160,26 @@ def test_contexts_do_not_leave_threads_or_slots_behind() -> None:
             vm.settle()
         assert threading.active_count() <= before
         assert max(vm.pool.lanes) < 6
+
+
+FILLED = {
+    "global": "for (var i = 0; i < 900000; i++) globalThis[i] = i;",
+    "names": "for (var i = 0; i < 100000; i++) globalThis['k' + i] = i;",
+    "built_in": "for (var i = 0; i < 100000; i++) Math['k' + i] = i;",
+    "hidden": "for (var i = 0; i < 100000; i++) Object.defineProperty(Math, 'k' + i, {value: i});",
+    "symbols": "for (var i = 0; i < 100000; i++) Math[Symbol()] = i;",
+}
+
+
+@pytest.mark.parametrize("fills", FILLED.values(), ids=FILLED)
+def test_what_a_call_leaves_costs_the_next_neither_its_time_nor_its_memory(fills: str) -> None:
+    with running(PoolSettings(contexts=1, max_contexts=1, memory=32 << 20)) as vm:
+        good, bad = vm.hook(GOOD, timeout=5.0), vm.hook(f"function h() {{ {fills} return ''; }}", api="bad")
+        vm.text(bad)
+        assert vm.text(good, 1) == "good 1"
+        stats = vm.settle()
+        assert (stats["replaced"], stats["memory"]) == (1, 0)
+        assert not good.slow
 
 
 def test_programs_are_forgotten_when_they_are_not_configured_any_more() -> None:
