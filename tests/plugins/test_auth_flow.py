@@ -400,6 +400,34 @@ def test_requests_that_bring_one_key_at_once_write_it_once(site: AuthSite) -> No
     assert {id(key) for key in site.keys} == {id(site.keys[0])}
 
 
+def test_nobody_passes_with_a_session_that_is_on_its_way_to_the_store(site: AuthSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.store.ask("SET", "apikey-alice", json.dumps(session("api", quota_renews=1234, quota_remaining=7)))
+    site.serve(accepts(alias="new"))
+    save = site.keyspace.save
+    began = asyncio.Event()
+    written = asyncio.Event()
+
+    async def slowly(*given: Any) -> bool:
+        began.set()
+        await written.wait()
+        return await save(*given)
+
+    monkeypatch.setattr(site.keyspace, "save", slowly)
+    with site.path.connect() as one, site.path.connect() as two:
+        request = b"GET /api/x HTTP/1.1\r\nHost: g\r\nAuthorization: alice\r\n\r\n"
+        one.send(request)
+        wait_for(began.is_set, "the session is being written")
+        two.send(request)
+        wait_for(lambda: len(site.call.calls) == 2, "the plugin has answered again")
+        for _ in range(20):
+            site.path.call(lambda: None)
+        assert site.keys == []
+        site.path.call(written.set)
+        assert [one.read().status, two.read().status] == [200, 200]
+    assert site.keys[0] is site.keys[1]
+    assert site.stored("alice")["quota_renews"] == 1234
+
+
 def test_the_keys_of_plugins_are_bounded(site: AuthSite) -> None:
     site.serve(accepts())
     for _ in range(2):      # the notifications of the first time empty the cache again
