@@ -245,6 +245,22 @@ def test_policies_are_applied_and_the_store_has_what_the_plugin_said(site: AuthS
     assert (site.seen[0][1]["rate"], site.stored("alice")["rate"]) == (44, 5)
 
 
+@pytest.mark.parametrize(
+    ("named", "rate"),
+    [
+        ({"apply_policy_id": "one"}, 1),
+        ({"apply_policies": ["two"]}, 2),
+        ({"apply_policy_id": "one", "apply_policies": ["two"]}, 2),
+    ],
+)
+def test_the_list_of_policies_goes_before_the_single_one(site: AuthSite, named: Any, rate: int) -> None:
+    opened = {"access_rights": {"api": {"api_id": "api", "versions": ["Default"]}}, "per": 60}
+    site.apply(policies({"id": "one", "rate": 1, **opened}, {"id": "two", "rate": 2, **opened}))
+    site.serve(accepts(**named))
+    assert site.get().status == 200
+    assert site.seen[0][1]["rate"] == rate
+
+
 def test_a_policy_that_closes_the_api_closes_it(site: AuthSite) -> None:
     site.apply(policies({"id": "p", "access_rights": {"b": {"api_id": "b", "versions": ["Default"]}}}))
     site.serve(accepts(apply_policies=["p"]))
