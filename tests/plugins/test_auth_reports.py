@@ -47,7 +47,8 @@ def test_records_and_events_name_the_key_that_the_session_is_kept_under(site: Si
         gateway = site.gateway(merge(made, {"custom_middleware": section}), **grpc_conf(server, enable_analytics=True))
         assert [call(gateway, "/api/x", "good").status for _ in range(3)] == [200, 200, 403]
         assert [call(gateway, "/api/x", name).status for name in ("old", "bad")] == [401, 401]
-        heard = wait_for(lambda: found if len(found := server.events("heard")) == 3 else None, "three events")
+        wait_for(lambda: len(server.events("heard")) == 3, "three events")
+        heard = server.events("heard")
         wait_for(lambda: int(site.store.ask("LLEN", RECORDS)) == 5, "five records")
     told = [(one["message"]["Type"], one["message"]["Meta"]["Key"]) for one in heard]
     assert sorted(told) == [("AuthFailure", "bad"), ("KeyExpired", key("old")), ("QuotaExceeded", key("good"))]
