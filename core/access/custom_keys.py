@@ -214,12 +214,13 @@ class CustomKeys:
                 stored = carried(made.stored, found)
                 if stored != made.stored:
                     entry = self._put(entry.token, made.value, stored)
+                    entry.raw.work = made.work      # who comes meanwhile waits, too
             await self._write(entry, entry.raw, found)
         except BaseException:
             cache.forget(key)   # the next request tries again
             raise
         finally:
-            made.work = None
+            made.work = entry.raw.work = None
         return entry
 
     async def _keep_again(self, entry: KeyEntry, made: Made) -> None:

@@ -19,6 +19,7 @@ from accel.limits import clock_ms
 from coprocess.driver import Reply
 from coprocess.proto.coprocess_object_pb2 import Object
 from core.apidef.extractors import ExtractorSpec
+from core.apidef.xpath import parse
 from core.plugins.auth import MARK
 from tests.plugins.auth_support import EXTRACTOR, AuthSite, Plugin, accepts, auth_site, options, policies
 from tests.support.datapath import DataPath, does
@@ -104,6 +105,31 @@ def test_no_source_gives_all_clients_one_identity(site: AuthSite, source: str) -
     assert (len(site.call.calls), len({token for token, _ in site.seen})) == (2, 2)
 
 
+REGEX = ExtractorSpec("header", "regex", "X-Id", b"[0-9]+", 0)
+PATH = ExtractorSpec("body", "xpath", path=parse("//user/id"))
+FORM = "Content-Type: application/x-www-form-urlencoded"
+
+
+@pytest.mark.parametrize(
+    ("extractor", "requests"),
+    [
+        (REGEX, [("X-Id: a 12 b", b""), ("X-Id: 12", b""), ("X-Id: 13", b""), ("X-Id: none", b"")]),
+        (replace(REGEX, source="body"), [("A: b", b"a12b"), ("A: b", b"12c"), ("A: b", b"13"), ("A: b", b"none")]),
+        (replace(REGEX, source="form", name="id"), [(FORM, b"id=x12"), (FORM, b"a=5&id=12"), (FORM, b"id=13"), (FORM, b"id=")]),
+        (PATH, [("A: b", f"<r><n>{n}</n><user><id>{value}</id></user></r>".encode()) for n, value in enumerate((7, 7, 8, ""))]),
+    ],
+)
+def test_what_expressions_find_is_one_client(
+    site: AuthSite, extractor: ExtractorSpec, requests: list[tuple[str, bytes]]
+) -> None:
+    """The first two requests are of one client, the third is another's, the last one nobody's."""
+    site.serve(accepts(id_extractor_deadline=soon(), token="t"), extractor)
+    answers = [site.path.fetch("/api/x", line, method="POST", body=body) for line, body in requests]
+    assert [answer.status for answer in answers] == [200, 200, 200, 400]
+    tokens = [token for token, _ in site.seen]
+    assert (tokens[0] == tokens[1], len(set(tokens)), len(site.call.calls)) == (True, 2, 2)
+
+
 def test_an_extractor_with_a_problem_refuses_everybody(site: AuthSite) -> None:
     site.serve(accepts(), replace(EXTRACTOR, problem="its expression does not compile"))
     assert site.refused(site.get()) == MISSING
@@ -112,10 +138,22 @@ def test_an_extractor_with_a_problem_refuses_everybody(site: AuthSite) -> None:
 
 @pytest.mark.parametrize("deadline", [0, 1, -5])
 def test_a_deadline_that_is_over_asks_the_plugin_each_time(site: AuthSite, deadline: int) -> None:
-    site.serve(accepts(id_extractor_deadline=deadline), EXTRACTOR)
+    def plugin(given: Object) -> Any:
+        return accepts(id_extractor_deadline=deadline, alias=str(len(site.call.calls)))(given)
+
+    site.serve(plugin, EXTRACTOR)
     assert [site.get().status for _ in range(3)] == [200] * 3
-    assert len(site.call.calls) == 3
-    assert site.stored(name_of("alice")) is not None
+    assert [seen["alias"] for _, seen in site.seen] == ["1", "2", "3"]
+    assert site.stored(name_of("alice"))["alias"] == "3"
+
+
+def test_a_deadline_in_milliseconds_is_one_for_ever(site: AuthSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.serve(only_once(id_extractor_deadline=int(time.time() * 1000)), EXTRACTOR)     # as plugins for Node have it
+    assert site.get().status == 200
+    later = time.time() + 1e9
+    monkeypatch.setattr("core.plugins.auth.time.time", lambda: later)
+    assert [site.get().status for _ in range(3)] == [200] * 3
+    assert len(site.call.calls) == 1
 
 
 def test_a_deadline_ends_a_session_that_is_in_use(site: AuthSite, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -245,6 +245,22 @@ def test_policies_are_applied_and_the_store_has_what_the_plugin_said(site: AuthS
     assert (site.seen[0][1]["rate"], site.stored("alice")["rate"]) == (44, 5)
 
 
+@pytest.mark.parametrize(
+    ("named", "rate"),
+    [
+        ({"apply_policy_id": "one"}, 1),
+        ({"apply_policies": ["two"]}, 2),
+        ({"apply_policy_id": "one", "apply_policies": ["two"]}, 2),
+    ],
+)
+def test_the_list_of_policies_goes_before_the_single_one(site: AuthSite, named: Any, rate: int) -> None:
+    opened = {"access_rights": {"api": {"api_id": "api", "versions": ["Default"]}}, "per": 60}
+    site.apply(policies({"id": "one", "rate": 1, **opened}, {"id": "two", "rate": 2, **opened}))
+    site.serve(accepts(**named))
+    assert site.get().status == 200
+    assert site.seen[0][1]["rate"] == rate
+
+
 def test_a_policy_that_closes_the_api_closes_it(site: AuthSite) -> None:
     site.apply(policies({"id": "p", "access_rights": {"b": {"api_id": "b", "versions": ["Default"]}}}))
     site.serve(accepts(apply_policies=["p"]))
@@ -398,6 +414,34 @@ def test_requests_that_bring_one_key_at_once_write_it_once(site: AuthSite) -> No
     assert site.stored("alice")["alias"] == "Al"
     assert site.store.ask("INFO", "commandstats").decode().count("cmdstat_set:calls=1,") == 1
     assert {id(key) for key in site.keys} == {id(site.keys[0])}
+
+
+def test_nobody_passes_with_a_session_that_is_on_its_way_to_the_store(site: AuthSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.store.ask("SET", "apikey-alice", json.dumps(session("api", quota_renews=1234, quota_remaining=7)))
+    site.serve(accepts(alias="new"))
+    save = site.keyspace.save
+    began = asyncio.Event()
+    written = asyncio.Event()
+
+    async def slowly(*given: Any) -> bool:
+        began.set()
+        await written.wait()
+        return await save(*given)
+
+    monkeypatch.setattr(site.keyspace, "save", slowly)
+    with site.path.connect() as one, site.path.connect() as two:
+        request = b"GET /api/x HTTP/1.1\r\nHost: g\r\nAuthorization: alice\r\n\r\n"
+        one.send(request)
+        wait_for(began.is_set, "the session is being written")
+        two.send(request)
+        wait_for(lambda: len(site.call.calls) == 2, "the plugin has answered again")
+        for _ in range(20):
+            site.path.call(lambda: None)
+        assert site.keys == []
+        site.path.call(written.set)
+        assert [one.read().status, two.read().status] == [200, 200]
+    assert site.keys[0] is site.keys[1]
+    assert site.stored("alice")["quota_renews"] == 1234
 
 
 def test_the_keys_of_plugins_are_bounded(site: AuthSite) -> None:
