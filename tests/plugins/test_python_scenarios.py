@@ -176,7 +176,8 @@ class World:
 
     def _open(self, name: str, code: str, version: Json | None = None, **more: Any) -> Json:
         hooks = {kind: more.pop(kind) for kind in ("pre", "post", "response") if kind in more}
-        made = api(name, f"/{name}/", self.site.upstream.url, custom_middleware_bundle=self._bundle(name, code, **hooks), **more)
+        named = self._bundle(name, code, **hooks)
+        made = api(name, f"/{name}/", self.site.upstream.url, custom_middleware_bundle=named, **more)
         return merge(made, {"version_data": {"versions": {"Default": version or {}}}})
 
 
