@@ -318,7 +318,7 @@ def test_no_room_for_the_archive_is_not_the_servers_fault(settings: BundleSettin
         there = replace(settings, base_url=server.url if served else str(tmp_path))
         resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, before[1]))
         try:
-            with pytest.raises(BundleError, match="no room for it in .*: File too large"):
+            with pytest.raises(BundleError, match=r"no room for it in .*: File too large"):
                 load("a.zip", there)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, before)

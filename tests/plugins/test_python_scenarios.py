@@ -115,6 +115,17 @@ def Override(request, session, spec):
         overrides.response_error = "custom error message"
     return request, session
 """
+EVENTS = """
+@Event
+def OnFailure(event, spec):
+    said = event.message
+    tyk.store_data("failure", " ".join((said["Type"], said["Meta"]["Key"], spec["APIID"], event.handler_name)), 60)
+
+@Hook
+def Fires(request, session, spec):
+    tyk.trigger_event("Happened", "told by " + spec["APIID"])
+    return request, session
+"""
 POLICIES = {
     "limited": {"id": "limited", "org_id": ORG, "active": True, "rate": 1000, "per": 1, "quota_max": 1,
                 "quota_renewal_rate": 3600, "access_rights": {
@@ -152,18 +163,23 @@ class World:
             self._open("newbody", PRE, response=[{"name": "NewBody"}]),
             self._open("config", PRE, response=[{"name": "Config"}], config_data={"k": 1}),
             self._open("noconfig", PRE, response=[{"name": "Config"}], config_data={"k": 1}, config_data_disabled=True),
+            keyed("events", url, custom_middleware_bundle=self._bundle("events", EVENTS, pre=[{"name": "Fires"}]),
+                  event_handlers={"events": {"AuthFailure": [
+                      {"handler_name": "cp_dynamic_handler", "handler_meta": {"name": "OnFailure"}}]}}),
             self._open("overrides", OVERRIDES, pre=[{"name": "Override"}]),
         ]  # fmt: skip
         policies = site.directory / "policies.json"
         policies.write_text(json.dumps(POLICIES))
-        more = {"policies": {"policy_source": "file", "policy_record_name": str(policies)}}
+        log = {"handler_name": "eh_log_handler", "handler_meta": {"prefix": "PYTHON-EVENT"}}
+        more = {"policies": {"policy_source": "file", "policy_record_name": str(policies)},
+                "event_handlers": {"events": {"Happened": [log]}}}  # fmt: skip
         self.gateway: Gateway = site.gateway(*apis, **conf_of(site.directory, **more))
         wait_for(self._ready, "all bundles")
 
     def _ready(self) -> bool:
         details = json.loads(self.gateway.fetch("/hello").body)["details"]
         states = [one["status"] for one in details.values() if one["componentType"] == "plugin:python"]
-        return len(states) == 14 and set(states) == {"pass"}
+        return len(states) == 15 and set(states) == {"pass"}
 
     def _bundle(self, name: str, code: str, **section: Any) -> str:
         bundle(self._served, f"{name}.zip", HEAD + code, **section)
@@ -260,6 +276,15 @@ def test_config_data_are_told_unless_they_are_disabled(world: World) -> None:
     """G11"""
     assert world.gateway.fetch("/config/x").get("X-Config-Data") == "true"
     assert world.gateway.fetch("/noconfig/x").get("X-Config-Data") == "false"
+
+
+def test_events_reach_handlers_of_a_bundle_and_start_in_them(world: World) -> None:
+    """cp_dynamic_handler calls @Event functions, which Tyk never does; trigger_event() fires handlers of tyk.conf."""
+    assert call(world.gateway, "/events/x", "nobody").status == 403
+    told = b"AuthFailure nobody events OnFailure"
+    wait_for(lambda: world.site.store.ask("GET", "coprocess-data:failure") == told, "the event")
+    wait_for(lambda: "told by events" in world.gateway.log_path.read_text(), "the event of the hook")
+    assert "PYTHON-EVENT" in world.gateway.log_path.read_text()
 
 
 @pytest.mark.parametrize(
