@@ -76,6 +76,8 @@ def _check_hooks(manifest: Manifest, where: str) -> None:
     one = any(section.get(name, {}).get("name") for name in ("auth_check", "traffic_logs"))
     if not one and not any(section.get(name) for name in LISTS):
         raise BundleError(f"{where}: $.custom_middleware: no hooks defined")
+    if manifest.problem:
+        raise BundleError(f"{where}: {manifest.problem}")
     if not section.get("driver"):
         raise BundleError(f"{where}: $.custom_middleware.driver: no driver specified")
 

@@ -32,16 +32,24 @@ class Transient(Exception):
     """An attempt failed in a way that may pass."""
 
 
+class Refusal(Transient):
+    """The server lives: it has answered, but not with the archive."""
+
+
 class Unreachable(BundleError):
     """The server did not give an answer that settles the matter, however often it was asked."""
 
 
 class Budget:
-    """Seconds that all downloads of one load may take together, and the servers that were found dead meanwhile."""
+    """Seconds that all downloads of one load may take together, and what was found out about servers meanwhile.
+
+    ``dead``: those that did not answer; ``failing``: those that did, but refused an archive at each attempt.
+    """
 
     def __init__(self, seconds: float) -> None:
         self._end = time.monotonic() + seconds
         self.dead: set[str] = set()
+        self.failing: set[str] = set()
 
     @property
     def left(self) -> float:
@@ -58,8 +66,11 @@ def fetch(address: Address | str, settings: BundleSettings, budget: Budget) -> I
         return _copy(address, settings)
     if address.origin in budget.dead:
         raise Unreachable(f"{address}: not asked: the server did not answer before during this load")
+    # Other archives of a server that fails are asked for once: the time is for all.
+    attempts = 1 if address.origin in budget.failing else settings.retries + 1
+    known = budget.dead
     pause = _FIRST_PAUSE
-    for attempt in range(settings.retries + 1):
+    for attempt in range(attempts):
         seconds = min(settings.timeout, budget.left)
         if seconds <= 0:
             raise Unreachable(f"{address}: no time left: downloads took all of preforge.bundles.load_timeout")
@@ -67,12 +78,13 @@ def fetch(address: Address | str, settings: BundleSettings, budget: Budget) -> I
             return _attempt(address, settings, seconds)
         except Transient as error:
             reason = str(error)
+            known = budget.failing if isinstance(error, Refusal) else budget.dead
         wait = min(_LONGEST_PAUSE, pause) * random.uniform(1 - _JITTER, 1 + _JITTER)
         pause *= _FACTOR
-        if attempt < settings.retries and wait < budget.left:
+        if attempt + 1 < attempts and wait < budget.left:
             time.sleep(wait)
-    budget.dead.add(address.origin)
-    raise Unreachable(f"{address}: cannot be fetched: {reason} ({settings.retries + 1} attempts)")
+    known.add(address.origin)
+    raise Unreachable(f"{address}: cannot be fetched: {reason} ({attempts} attempt{'s' if attempts > 1 else ''})")
 
 
 def _copy(path: str, settings: BundleSettings) -> IO[bytes]:
@@ -94,12 +106,20 @@ def _spool(read: Callable[[int], bytes], settings: BundleSettings, where: str) -
             size += len(chunk)
             if size > settings.max_bytes:
                 raise BundleError(f"{where}: larger than {settings.max_bytes} bytes (preforge.bundles.max_bytes)")
-            target.write(chunk)
+            _keep(target, chunk, where)
         target.seek(0)
     except BaseException:
         target.close()
         raise
     return target
+
+
+def _keep(target: IO[bytes], chunk: bytes, where: str) -> None:
+    """Writing is no matter of the server: another attempt would not help."""
+    try:
+        target.write(chunk)
+    except OSError as error:
+        raise BundleError(f"{where}: no room for it in {tempfile.gettempdir()}: {error.strerror}") from None
 
 
 class _Attempt:
@@ -179,7 +199,7 @@ class _Attempt:
         if status in _REDIRECTS and location:
             return redirected(address, location)
         if status >= 500 or status in _WORTH_A_RETRY:
-            raise Transient(f"the answer was {status}, expected 200")
+            raise Refusal(f"the answer was {status}, expected 200")
         if status != 200:
             raise BundleError(f"{address}: the answer was {status}, expected 200")
         if response.getheader("Content-Encoding", "identity").lower() != "identity":

@@ -85,6 +85,8 @@ class Library:
             part, digests = self._open(one, inside, trusted=trusted, hint="" if fetched else _hint(directory))
             parts.append(part)
             files.update((f"{inside}/{file}", value) for file, value in digests.items())
+            if part.manifest.problem:
+                remarks.append(f"{one}: {manifests.NAME}: {part.manifest.problem}")
             if unlisted := len(digests) - len(part.manifest.files):
                 remarks.append(f"{one}: {_files(unlisted)} not in $.file_list, so no checksum covers what a plugin uses of it")
         if trusted:

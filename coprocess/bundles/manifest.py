@@ -54,6 +54,13 @@ class Manifest:
         found: str = self.custom_middleware.get("driver", "")
         return found
 
+    @property
+    def problem(self) -> str:
+        """Why the hooks cannot run, as far as the manifest says; "" if they can (tyk-plugins 5.2)."""
+        if self.driver != "python" or "middleware.py" in self.files or len(self.files) == 1:
+            return ""
+        return f"$.file_list: {len(self.files)} files without middleware.py; Python hooks need it, or one file alone"
+
 
 def decode(raw: bytes, where: str, max_files: int) -> Manifest:
     """Decode a manifest. ``where`` names it in messages. Raises BundleError with the path of the wrong field."""

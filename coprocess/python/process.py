@@ -25,6 +25,8 @@ PROVEN_AFTER = 1.0
 """Seconds that a process must have been ready to count as one that works."""
 SHORT_CALL = 0.002
 """Seconds: while calls take less on the average, a process gets some in advance."""
+LONG_CALL = 0.01
+"""Seconds: while one takes longer, no more calls are put behind it, for it may be stuck."""
 CRASH_DELAY_MOST = 1.0
 """Seconds before a process that was ready is replaced, at the most: requests that crash it must not keep it away for long."""
 AGAIN_WITHIN = 3.0
@@ -111,8 +113,9 @@ class HostProcess:
         """How many calls may be given to it now."""
         if self.phase != "ready":
             return 0
-        advance = self._settings.pipeline - 1 if self._mean < SHORT_CALL else 0
-        return self._settings.threads + advance - len(self.calls)
+        threads = self._settings.threads
+        short = self._mean < SHORT_CALL and (not self.calls or self._loop.time() - self._idle_since < LONG_CALL)
+        return threads + (self._settings.pipeline - 1 if short else 0) - len(self.calls)
 
     @property
     def hopeful(self) -> bool:
@@ -189,6 +192,7 @@ class HostProcess:
             "python_path": self._settings.python_path,
             "threads": self._settings.threads,
             "max_message": self._settings.max_message,
+            "max_memory": self._settings.max_memory,
             "page": self._page.path,
             "protobuf_path": lent,
             "protobuf_needs": needs,

@@ -65,6 +65,9 @@ class PythonSettings:
     """Calls that wait for a process; more are answered "busy"."""
     max_message: int = _whole(128 * MIB, 1024, 1024 * MIB)
     """Bytes of one call or reply; larger ones are answered "too_large"."""
+    max_memory: int = _whole(2048 * MIB, 0, 1 << 50)
+    """Bytes that a process may allocate (RLIMIT_DATA); a call that needs more fails, and the process is
+    replaced. 0: no bound."""
     event_queue: int = _whole(1024, 0, 1_000_000)
     """Events that wait; more are dropped and counted."""
     event_deadline: float = _bounded(5.0, 0.01, 3600)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("preforge.plugins")
 
 LINGER_SECONDS = 10.0   # that a driver stays which no API names any more: requests that began before may call it still
+LINGER_RELOADS = 4      # whose drivers may stay so at once: reloads in a row must not fill the machine with processes
 CLOSE_SECONDS = 5.0     # for calls under way, when a driver is given up
 _STATUS = {"up": "pass", "connecting": "warn", "down": "fail", "disabled": "fail"}
 _COUNTERS = {
@@ -99,6 +100,7 @@ class PluginService:
         self._region = region
         self._slots: dict[SlotKey, Slot] = {}
         self._idle: dict[SlotKey, asyncio.TimerHandle] = {}     # slots that no API names any more
+        self._left: deque[list[SlotKey]] = deque()              # those of each of the last reloads
         self._past: Counter[str] = Counter()                    # what closed drivers had counted
         self._tasks: set[asyncio.Task[Any]] = set()
 
@@ -111,13 +113,23 @@ class PluginService:
         named = {SlotKey(name, server.driver) for name, server in self._enabled().items() if not server.bundled}
         named |= {key for spec in specs for key in self._keys(spec)}
         await asyncio.gather(*(starting for key in named if (starting := self._open(key)) is not None))
-        for key in self._slots:
-            if key not in named and key not in self._idle:
-                self._idle[key] = asyncio.get_running_loop().call_later(LINGER_SECONDS, self._give_up, key)
+        self._leave([key for key in self._slots if key not in named and key not in self._idle])
         return [
             Finding("error", "tyk.conf", "$.preforge.plugins.servers", slot.problem)
             for key, slot in self._slots.items() if key in named and slot.driver is None and slot.problem
         ]  # fmt: skip
+
+    def _leave(self, keys: list[SlotKey]) -> None:
+        """Give up drivers in a while; those of an earlier reload at once if there were many since."""
+        if not keys:
+            return
+        for key in keys:
+            self._idle[key] = asyncio.get_running_loop().call_later(LINGER_SECONDS, self._give_up, key)
+        self._left.append(keys)
+        if len(self._left) > LINGER_RELOADS:
+            for key in set(self._left.popleft()).difference(*self._left).intersection(self._idle):
+                self._idle[key].cancel()
+                self._give_up(key)
 
     def call(self, spec: PlanSpec, hook: PluginHookSpec) -> PluginCall:
         """What calls a hook of an API."""

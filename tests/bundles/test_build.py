@@ -119,6 +119,7 @@ def test_the_same_input_gives_the_same_bytes(workshop: Path, tmp_path: Path) -> 
         ({"custom_middleware": {"driver": "otto", "auth_check": {"name": ""}}}, "no hooks defined"),
         ({"custom_middleware": {"pre": [{"name": "mw"}]}}, "$.custom_middleware.driver: no driver specified"),
         ({"custom_middleware": None}, "$.custom_middleware: missing"),
+        ({"custom_middleware": {"driver": "python", "pre": [{"name": "p"}]}}, "$.file_list: 2 files without middleware.py"),
     ],
 )
 def test_manifests_that_cannot_work_are_refused(

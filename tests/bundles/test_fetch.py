@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import os
+import resource
 import socket
 import threading
 from dataclasses import replace
@@ -99,6 +100,21 @@ def test_a_server_that_was_dead_is_not_asked_again_in_the_same_load(settings: Bu
     for number in range(50):
         with pytest.raises(BundleError, match="did not answer before during this load"):
             library.load(f"{number}.zip")
+
+
+def test_a_server_that_refuses_one_archive_is_asked_for_others(settings: BundleSettings) -> None:
+    """But not again and again, because all of them share the time."""
+    with BundleServer() as server:
+        server.put("/a.zip", reply(b"", "503 Service Unavailable"))
+        server.put("/b.zip", reply(bundle()))
+        server.put("/c.zip", reply(b"", "500 Internal Server Error"))
+        library = Library(replace(settings, base_url=server.url, retries=2))
+        with pytest.raises(BundleError, match=r"the answer was 503, expected 200 \(3 attempts\)"):
+            library.load("a.zip")
+        assert library.load("b.zip").files
+        with pytest.raises(BundleError, match=r"the answer was 500, expected 200 \(1 attempt\)"):
+            library.load("c.zip")
+        assert server.paths() == ["/a.zip"] * 3 + ["/b.zip", "/c.zip"]
 
 
 def silent(client: socket.socket) -> None:
@@ -289,3 +305,22 @@ def test_no_time_left_means_no_request(settings: BundleSettings) -> None:
         with pytest.raises(Unreachable, match="load_timeout"):
             fetch(locate(server.url, "a.zip"), settings, Budget(0))
         assert server.requests == []
+
+
+@pytest.mark.parametrize("served", [False, True])
+def test_no_room_for_the_archive_is_not_the_servers_fault(settings: BundleSettings, tmp_path: Path, served: bool) -> None:
+    """Said as it is, and not asked for again. The limit on the size of files stands for a full disk."""
+    raw = bundle({"mw.js": os.urandom(2 << 20)})
+    (tmp_path / "a.zip").write_bytes(raw)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with BundleServer() as server:
+        server.put("/a.zip", reply(raw))
+        there = replace(settings, base_url=server.url if served else str(tmp_path))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, before[1]))
+        try:
+            with pytest.raises(BundleError, match=r"no room for it in .*: File too large"):
+                load("a.zip", there)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        assert len(server.requests) == served
+    assert list((tmp_path / "mw" / "bundles").iterdir()) == []

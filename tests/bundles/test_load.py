@@ -253,6 +253,13 @@ def test_a_signed_python_bundle_leaves_out_what_its_signature_does_not_cover(sho
     assert load("a.zip", shop.settings).remarks == ()
 
 
+def test_a_python_bundle_without_a_file_to_begin_with_is_said(shop: Shop) -> None:
+    shop.put("a.zip", bundle({"botdetection.py": b"1", "rules.py": b"2"}, PYTHON))
+    assert "$.file_list: 2 files without middleware.py" in load("a.zip", shop.settings).remarks[0]
+    shop.put("b.zip", bundle({"botdetection.py": b"1"}, PYTHON))
+    assert load("b.zip", shop.settings).remarks == ()
+
+
 def test_files_that_are_not_listed_are_bounded_too(shop: Shop) -> None:
     shop.put("a.zip", bundle({"middleware.py": b"1"}, PYTHON))
     load("a.zip", shop.settings)

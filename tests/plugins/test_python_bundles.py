@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.gateway import Json, api, wait_for
+from tests.plugins.python_support import bundle, conf_of
+from tests.support.gateway import Gateway, api, children, wait_for
 from tests.support.site import Site
 
 CODE = """
@@ -35,28 +35,6 @@ def after(request, response, session, metadata, spec):
     response.headers["X-Seen"] = tyk.get_data("seen").decode()
     return response
 """
-
-
-def bundle(folder: Path, name: str, code: str, added: dict[str, str] | None = None, **section: Any) -> None:
-    """Write a bundle as `tyk bundle build` does. added: further files, which the manifest does not list."""
-    manifest = {
-        "file_list": ["middleware.py"], "custom_middleware": {"driver": "python", **section},
-        "checksum": hashlib.md5(code.encode(), usedforsecurity=False).hexdigest(), "signature": "",
-    }  # fmt: skip
-    folder.mkdir(exist_ok=True)
-    with zipfile.ZipFile(folder / name, "w") as archive:
-        archive.writestr("middleware.py", code)
-        archive.writestr("manifest.json", json.dumps(manifest))
-        for path, text in (added or {}).items():
-            archive.writestr(path, text)
-
-
-def conf_of(tmp_path: Path, **more: Any) -> Json:
-    """Bundles come from tmp_path / "served"."""
-    return {
-        "coprocess_options": {"enable_coprocess": True}, "enable_bundle_downloader": True,
-        "bundle_base_url": f"file://{tmp_path / 'served'}", "middleware_path": str(tmp_path / "middleware"), **more,
-    }  # fmt: skip
 
 
 def by(answer: Any) -> list[str]:
@@ -162,3 +140,27 @@ def test_packages_that_were_added_to_the_archive_are_found(site: Site, tmp_path:
     log = gateway.log_path.read_text()
     assert "before: shipped" in log
     assert "4 files are not in $.file_list" in log
+
+
+def hosts_of(gateway: Gateway) -> int:
+    """How many processes its workers have started: those that run plugins."""
+    return sum(len(children(worker)) for worker in children(gateway.pid))
+
+
+def test_reloads_in_a_row_do_not_heap_up_processes(site: Site, tmp_path: Path) -> None:
+    """Those of earlier bundles stay for requests that began before, but not without end."""
+    code = CODE.replace("tyk.store_data", "(lambda *data: None)")
+    for number in range(12):
+        bundle(tmp_path / "served", f"{number}.zip", code.replace("VERSION", str(number)), pre=[{"name": "before"}])
+    definition = api("a", "/a/", site.upstream.url, custom_middleware_bundle="0.zip")
+    gateway = site.gateway(definition, **conf_of(tmp_path))
+    wait_for(lambda: gateway.fetch("/a/x").status == 200, "the plugin")
+    each, most = hosts_of(gateway), 0
+    assert each > 0
+    for number in range(1, 12):
+        gateway.write_api({**definition, "custom_middleware_bundle": f"{number}.zip"})
+        gateway.reload()
+        wait_for(lambda number=number: by(gateway.fetch("/a/x")) == [f"{number} a"], "the new bundle")  # type: ignore[misc]
+        most = max(most, hosts_of(gateway))
+    assert most <= 7 * each
+    assert gateway.fetch("/a/x").status == 200

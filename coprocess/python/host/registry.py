@@ -36,13 +36,13 @@ def _call_3(function: Callable[..., Any], call: TykCoProcessObject) -> None:
 
 def _call_4(function: Callable[..., Any], call: TykCoProcessObject) -> None:
     """The session is part of the reply from here on, even unchanged; returned metadata are merged into its own."""
-    metadata = call.metadata
-    returned = function(call.request, call.session, metadata, call.spec)
+    returned = function(call.request, call.session, call.metadata, call.spec)
     merged = _expect(returned, 3, call.hook_name, "(request, session, metadata)")[2]
     call.session.SetInParent()
-    if merged is not metadata:
+    kept = call.session.metadata  # in protobuf's pure Python, CopyFrom() has put another map in its place
+    if merged is not kept:
         for key in list(merged):
-            call.session.metadata[key] = merged[key]
+            kept[key] = merged[key]
 
 
 def _call_5(function: Callable[..., Any], call: TykCoProcessObject) -> None:

@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import importlib
 import json
 import mmap
 import os
 import platform
+import resource
 import sys
 import threading
 import traceback
@@ -19,6 +21,10 @@ from coprocess.python.host.bundle import BundleFault, load
 from coprocess.python.host.channel import Channel, Ended
 
 MOST_TEXT = 16384
+ASIDE = 800
+"""Least number of the descriptors that lead to the worker."""
+OUT_OF_MEMORY = 70
+"""Exit status."""
 _TYK_MODULES = ("decorators", "event", "gateway", "object", "request", "session")
 _OURS = os.path.dirname(os.path.abspath(__file__))
 # Parts of a reply that the gateway never reads back (tyk-plugins 3.4); a smaller reply is a cheaper one.
@@ -56,6 +62,7 @@ class Host:
         self._channel = channel
         self._page: Any = None
         self._most = 0
+        self._most_memory = 0
         self._registry: Any = None
 
     def set_up(self) -> int:
@@ -65,6 +72,8 @@ class Host:
             raise BundleFault(f"frame {kind} before the set-up")
         setup = json.loads(payload)
         self._most = setup["max_message"]
+        self._most_memory = setup["max_memory"]
+        _bound_memory(self._most_memory)
         with open(setup["page"], "r+b") as file:
             self._page = mmap.mmap(file.fileno(), wire.PAGE_BYTES)
         os.unlink(setup["page"])
@@ -111,8 +120,15 @@ class Host:
                 reply = call.dump()
         except Ended:
             raise
+        except MemoryError as error:
+            # What took the memory may hold it still, and would fail every call from here on.
+            traceback.clear_frames(error.__traceback__)
+            limit = f" (at most {self._most_memory} bytes, max_memory)" if self._most_memory else ""
+            self._fail(ident, f"{_explain(error).rstrip()}{limit}")
+            sys.stderr.write("out of memory\n")
+            os._exit(OUT_OF_MEMORY)
         except BaseException as error:
-            self._channel.send(wire.ERROR, ident, _explain(error).encode("utf-8", "backslashreplace"))
+            self._fail(ident, _explain(error))
             return
         if len(reply) > self._most:
             text = f"{call.hook_name}: the reply has {len(reply)} bytes, at most {self._most} are allowed"
@@ -120,10 +136,25 @@ class Host:
         else:
             self._channel.send(wire.RESULT, ident, reply)
 
+    def _fail(self, ident: int, text: str) -> None:
+        self._channel.send(wire.ERROR, ident, text.encode("utf-8", "backslashreplace"))
+
+
+def _bound_memory(most: int) -> None:
+    """What the process may allocate, its children included each by itself; 0: no bound."""
+    if most:
+        hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
+        most = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+
 
 def _take_pipes() -> tuple[int, int]:
-    """Keep standard input and output for the frames alone. Plugins read nothing, and what they print goes to the log."""
-    source, sink = os.dup(0), os.dup(1)
+    """Keep standard input and output for the frames alone. Plugins read nothing, and what they print goes to the log.
+
+    Under high numbers: one that a plugin closes by mistake must not come back as a file that the plugin opens.
+    """
+    aside = min(ASIDE, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 8)
+    source, sink = (fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, aside) for fd in (0, 1))
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)

@@ -91,7 +91,7 @@ class Hosted:
     def pids(self) -> list[int]:
         return [process.child.pid for process in self.driver._processes if process.child.pid]
 
-    async def until(self, condition: Callable[[], bool], seconds: float = 20.0) -> None:
+    async def until(self, condition: Callable[[], bool], seconds: float = 60.0) -> None:
         """Wait for something that must become true."""
         end = asyncio.get_running_loop().time() + seconds
         while not condition():

@@ -147,7 +147,7 @@ FAULTS = '''
 
     def frames():
         """The descriptors that the host program uses, found as a hostile plugin would."""
-        return [fd for fd in range(3, 64) if os.path.exists("/proc/self/fd/%d" % fd)
+        return [fd for fd in range(3, 1024) if os.path.exists("/proc/self/fd/%d" % fd)
                 and "pipe:" in os.readlink("/proc/self/fd/%d" % fd)]
 
     def write_all(data):
@@ -192,6 +192,20 @@ FAULTS = '''
         for fd in frames():
             os.close(fd)
         return request, session
+
+    @Hook
+    def ClosesAll(request, session, spec):
+        global opened
+        os.closerange(3, 64)
+        opened = [open(os.path.join(os.path.dirname(__file__), "opened-%d" % n), "wb") for n in range(8)]
+        os.closerange(500, 1024)
+        return request, session
+
+    @Hook
+    def Hoards(request, session, spec):
+        taken = []
+        while True:
+            taken.append(bytearray(10000000))
 
     @Hook
     def HalfAFrame(request, session, spec):
@@ -243,6 +257,7 @@ async def test_exceptions_fail_the_call_and_not_the_process(bundle: Path) -> Non
         ("WritesBadStore", "answered garbage: a length beyond its frame"),
         ("HalfAFrame", "exited with status 0"),
         ("ClosesFrames", "closed its standard"),
+        ("ClosesAll", "exited with status 0"),
     ],
 )
 def test_a_crash_costs_the_running_call_only(bundle: Path, name: str, detail: str) -> None:
@@ -270,6 +285,48 @@ def test_a_crash_costs_the_running_call_only(bundle: Path, name: str, detail: st
             assert host.driver.counts()["restarts"] == 1
 
     check()
+
+
+@on_loop
+async def test_descriptors_that_a_plugin_closes_never_come_back_as_its_files(bundle: Path) -> None:
+    """No answer of any call is written into a file that the plugin opens then."""
+    async with hosted(bundle, restart_delay=0.01) as host:
+        await host.up()
+        calls = [host.send("ClosesAll"), *(host.send("Fine", echo(f"/{n}")) for n in range(10))]
+        assert await gathered(*calls) == ["error"] + ["ok"] * 10
+    files = sorted(bundle.glob("opened-*"))
+    assert len(files) == 8
+    assert [file.read_bytes() for file in files] == [b""] * 8
+
+
+@on_loop
+async def test_memory_is_bounded_and_taken_back(bundle: Path) -> None:
+    """The call fails; whoever holds the memory is gone before the next one."""
+    async with hosted(bundle, restart_delay=0.01, max_memory=300 << 20) as host:
+        await host.up()
+        pid = host.pids()[0]
+        calls = [host.send("Fine"), host.send("Hoards"), *(host.send("Fine", echo(f"/{n}")) for n in range(20))]
+        reply = await calls[1]
+        assert reply.outcome == "error"
+        assert reply.detail == "MemoryError (at most 314572800 bytes, max_memory)"
+        assert await gathered(calls[0], *calls[2:]) == ["ok"] * 21
+        assert host.pids() != [pid]
+    async with hosted(bundle, max_memory=0) as host:
+        await host.call("Fine")
+
+
+@on_loop
+async def test_no_more_calls_are_put_behind_one_that_is_stuck(bundle: Path) -> None:
+    """Where another process is there for them."""
+    async with hosted(bundle, processes=2) as host:
+        await host.up()
+        for _ in range(60):
+            await asyncio.gather(host.call("Fine"), host.call("Fine"))
+        stuck = host.send("Loop", deadline=1.0)
+        await asyncio.sleep(0.05)
+        for _ in range(20):
+            assert await gathered(*(host.send("Fine", deadline=0.8) for _ in range(16))) == ["ok"] * 16
+        assert (await stuck).outcome == "timeout"
 
 
 @on_loop

@@ -172,6 +172,26 @@ async def test_what_hooks_keep(tmp_path: Path) -> None:
 
 
 @on_loop
+async def test_metadata_are_kept_when_the_session_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In protobuf's pure Python, CopyFrom() puts another map in the place of the one that the hook was given."""
+    code = """
+        from tyk.session import TykSession
+
+        @Hook
+        def H(request, session, metadata, spec):
+            session.CopyFrom(TykSession(rate=5))
+            metadata["token"] = "t"
+            return request, session, metadata
+    """
+    bundle = write_bundle(tmp_path / "b", code)
+    for implementation in ("python", "upb"):
+        monkeypatch.setenv("PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION", implementation)
+        async with hosted(bundle) as host:
+            session = (await host.call("H")).session
+            assert (session.rate, dict(session.metadata)) == (5.0, {"token": "t"})
+
+
+@on_loop
 async def test_typed_decorators_work(tmp_path: Path) -> None:
     """Those that Tyk registers but cannot call, and Response."""
     async with hosted(write_bundle(tmp_path / "b", HOOKS)) as host:
@@ -238,7 +258,7 @@ def test_a_function_that_could_not_be_called_fails_at_load(tmp_path: Path, code:
     check()
 
 
-SEMANTICS = '''
+SEMANTICS = """
     def raises(kind, function):
         try:
             function()
@@ -297,7 +317,7 @@ SEMANTICS = '''
         call = TykCoProcessObject(coprocess_object_pb2.Object(hook_type=3, hook_name="n").SerializeToString())
         assert (call.hook_type, call.hook_name, call.dump()) == ("postkeyauth", "n", call.object.SerializeToString())
         return request, session, metadata
-'''
+"""
 
 
 @on_loop
