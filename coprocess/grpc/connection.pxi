@@ -335,6 +335,8 @@ cdef class Connection(Sender):
         cdef Call call
         cdef str why = f"the server said GOAWAY: {code_name(code)} {printable(text)}".rstrip()
         self.caller.n[N_GOAWAYS] += 1
+        if code == NO_ERROR and self.state < H_DRAINING:
+            self.drained = True
         self.take_no_more(why)
         for call in list(self.streams.values()):
             if call.stage == S_SENT and call.connection is self and call.stream > last:
