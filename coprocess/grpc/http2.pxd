@@ -171,6 +171,7 @@ cdef class Connection(Sender):
     cdef int64_t receive_window
     cdef Answer usual_head, usual_end   # as they came last
     cdef bint heard, asked              # bytes since the last beat; a PING of ours is open
+    cdef int pings                      # of ours since the last reply
     cdef object timer
     cdef int drop(self, Call call) except -1
     cdef int give_up(self, Call call, uint32_t code) except -1
