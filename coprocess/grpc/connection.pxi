@@ -166,7 +166,8 @@ cdef class Connection(Sender):
             return
         self.asked = False
         delay = settings.keepalive_time or 30.0
-        if settings.keepalive_time and self.streams and not self.heard:
+        if settings.keepalive_time and self.streams and not self.heard and self.pings < MOST_PINGS:
+            self.pings += 1
             memcpy(self.frame(8, PING, 0, 0), b"preforge", 8)
             self.arm()
             self.asked = True
@@ -319,6 +320,7 @@ cdef class Connection(Sender):
                 outcome = O_AWAY
         self.useful = True
         self.chatter = 0
+        self.pings = 0
         if call.sent < call.total():
             self.word(RST_STREAM, call.stream, CANCEL)
         return self.caller.end(call, outcome, message, detail)
@@ -341,6 +343,8 @@ cdef class Connection(Sender):
         cdef Call call
         cdef str why = f"the server said GOAWAY: {code_name(code)} {printable(text)}".rstrip()
         self.caller.n[N_GOAWAYS] += 1
+        if code == NO_ERROR and self.state < H_DRAINING:
+            self.drained = True
         self.take_no_more(why)
         for call in list(self.streams.values()):
             if call.stage == S_SENT and call.connection is self and call.stream > last:

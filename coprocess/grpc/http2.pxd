@@ -178,10 +178,12 @@ cdef class Connection(Sender):
     cdef readonly object ended          # future: it takes no more calls; its result says why
     cdef readonly object gone           # future: the transport is lost
     cdef readonly bint useful           # it has carried a reply
+    cdef readonly bint drained          # it ended because the server wanted it to, without an error
     cdef object wire                    # the transport, also when nothing more is to be written
     cdef int64_t receive_window
     cdef Answer usual_head, usual_end   # as they came last
     cdef bint heard, asked              # bytes since the last beat; a PING of ours is open
+    cdef int pings                      # of ours since the last reply
     cdef object timer
     cdef int drop(self, Call call) except -1
     cdef int give_up(self, Call call, uint32_t code) except -1

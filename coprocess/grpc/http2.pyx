@@ -48,6 +48,7 @@ cdef enum:
     MOST_BLOCK_FRAMES = 16
     MOST_CHATTER = 10000                # frames in a beat that do not bring any call on
     CHATTER_OF_A_CALL = 8               # such frames that are normal for each call
+    MOST_PINGS = 3                      # of ours in a row: servers of gRPC's libraries end a connection at the fourth (A8)
     MOST_UNREAD = 10000                 # acknowledgements that the server does not read
     HIGH = 256 * 1024                   # bytes of requests in the buffer
     STEP = 10000                        # microseconds

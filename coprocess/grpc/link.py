@@ -21,6 +21,9 @@ logger = logging.getLogger("preforge.grpc")
 
 GROWTH = 1.6
 JITTER = 0.2
+MOST_DRAINED = 5
+"""Connections that a server may end one after the other, without an error and before they were of use, while calls wait for the
+next one: it lets connections live for a short time, or a balancer leads to servers that are being stopped."""
 TLS_GOODBYE = 0.5
 """Seconds that a server has to answer the end of TLS."""
 KERNEL_KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 30_000}
@@ -151,7 +154,7 @@ class Link:
                 if failures < 2:
                     self._set("connecting", detail)
                     continue
-                self._set("down", detail)
+                self._set("connecting" if self.connection.drained and failures < MOST_DRAINED else "down", detail)
             delay = min(settings.backoff_max, settings.backoff_min * GROWTH ** min(failures - 1, 50))
             await asyncio.sleep(delay * random.uniform(1 - JITTER, 1 + JITTER))
 

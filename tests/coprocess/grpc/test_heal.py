@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import Counter
 from pathlib import Path
 
@@ -250,6 +251,28 @@ def test_a_server_that_says_goaway_at_once_is_not_hammered() -> None:
     connections, detail = drive(main())
     assert 2 <= connections <= 8
     assert "GOAWAY: ENHANCE_YOUR_CALM too many" in detail
+
+
+def test_calls_wait_while_a_server_drains_one_connection_after_the_other() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.greet()
+        if server.connections < 4:
+            peer.send(goaway((1 << 31) - 1, 0, b"max_age"))
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            while True:
+                stream, _, body = await peer.request()
+                peer.send(response(stream, body[5:]))
+
+    async def main() -> set[str]:
+        nonlocal server
+        seen = set()
+        async with scripted(script) as server, driving(server.target, up=False) as driver:
+            while server.connections < 4 or driver.state().status != "up":
+                seen.add((await tell(driver)).outcome)
+            return seen
+
+    server = None
+    assert drive(main()) == {"ok"}
 
 
 def test_closing_ends_at_any_moment_of_connecting() -> None:

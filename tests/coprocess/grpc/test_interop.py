@@ -10,7 +10,7 @@ import pytest
 
 from coprocess.driver import Reply
 from coprocess.proto.coprocess_object_pb2 import Object
-from tests.coprocess.grpc.rig import MIB, ask, child, drive, driving, grpcio
+from tests.coprocess.grpc.rig import MIB, ask, child, drive, driving, grpcio, tell
 from tests.plugins.foreign import BUILD_LIMIT, Language, foreign, serving
 
 pytestmark = pytest.mark.timeout(BUILD_LIMIT)
@@ -81,6 +81,20 @@ def test_many_small_calls(kind: str, tmp_path: Path) -> None:
     with served(kind, tmp_path, "tcp") as target:
         replies = drive(main(target))
     assert [(reply.outcome, normal(kind, reply.message)) for reply in replies] == [("ok", expected) for _, expected in pairs]
+
+
+def test_a_long_call_is_not_ended_because_the_server_was_asked_too_often(tmp_path: Path) -> None:
+    """grpc-go closes a connection on which more than three PINGs come without anything to answer."""
+    thing = Object(hook_name="slow")
+    thing.request.headers["X-Sleep"] = "5.5"
+
+    async def main(target: str) -> Reply:
+        async with driving(target, keepalive_time=1, keepalive_timeout=0.2) as driver:
+            return await tell(driver, bytes(thing.SerializeToString()))
+
+    with served("go", tmp_path, "tcp") as target:
+        reply = drive(main(target))
+    assert (reply.outcome, reply.detail) == ("ok", "")
 
 
 def normal(kind: str, message: bytes) -> bytes:
