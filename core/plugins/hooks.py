@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from accel.http1 import Exchange
 from coprocess.codec import CodecError, HookFrame, PluginReply, decode, session_from_wire
 from coprocess.driver import Format, Reply
+from core.config.plugins import SHOWN
 from core.plugins.answers import override
 from core.plugins.context import BUSY, FAILED, NOT_AUTHORISED, NOT_LOADED, REASONS, Api, Call, log
 from core.plugins.edits import edit, seen_url
@@ -140,7 +141,7 @@ class RequestHook:
 
 def described(spec: PluginHookSpec) -> str:
     """A hook, for the log."""
-    where = f", server {spec.server}" if spec.server else ""
+    where = f", server {SHOWN.get(spec.server, spec.server)}" if spec.server else ""
     return f"{spec.kind} hook {spec.name} (driver {spec.driver}{where})"
 
 
