@@ -46,6 +46,9 @@ class ChildSettings:
         for name in ("settle", "grace"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}: seconds, 0 or more, got {getattr(self, name)}")
+        for name, value in self.env.items():
+            if not name or "=" in name or "\0" in name + value:
+                raise ValueError(f"env: expected names without = and texts without NUL bytes, got {name!r:.60}")
         for name in ("max_unsent", "log_line", "log_rate", "log_bytes"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: 1 or more, got {getattr(self, name)}")
@@ -69,9 +72,14 @@ class ChildSettings:
 def split_command(command: str | Sequence[str]) -> tuple[str, ...]:
     """Program and arguments: a list as it is, a text split as a POSIX shell would split it, without running one.
 
-    Raises ValueError for nothing at all and for an open quote.
+    Raises ValueError for nothing at all, for an open quote and for NUL bytes.
     """
-    parts = tuple(shlex.split(command)) if isinstance(command, str) else tuple(command)
+    try:
+        parts = tuple(shlex.split(command)) if isinstance(command, str) else tuple(command)
+    except ValueError as error:
+        raise ValueError(f"command: it cannot be split as a shell would: {error}") from None
     if not parts or not parts[0]:
         raise ValueError("command: a program is needed")
+    if any("\0" in part for part in parts):
+        raise ValueError("command: expected a text without NUL bytes")
     return parts

@@ -22,11 +22,12 @@ SERVER_NAME = re.compile(r"[A-Za-z0-9_:][A-Za-z0-9_.:-]{0,252}\Z")
 
 
 class SettingsError(ValueError):
-    """A setting cannot be used. `field`: its name; the text names the server and the field, and says what was expected."""
+    """A setting cannot be used. `field`: its name; `problem`: what was expected; the text has both, and the server's name."""
 
     def __init__(self, server: str, field: str, problem: str) -> None:
         super().__init__(f'gRPC server "{server}": {field}: {problem}')
         self.field = field
+        self.problem = problem
 
 
 @dataclass(frozen=True, slots=True)

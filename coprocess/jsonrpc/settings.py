@@ -8,14 +8,17 @@ from dataclasses import dataclass, field
 from coprocess.children import ChildSettings, split_command
 from coprocess.jsonrpc.framing import Kind
 
+MOST_CHILDREN = 64
+
 
 @dataclass(frozen=True, slots=True)
 class JsonRpcSettings:
     """One command line.
 
     name: for the log and /hello. command: a list, or a text that is split without a shell. cwd, env: see ChildSettings.
-    children: how many run per worker. max_in_flight: calls that one child has at a time. max_waiting: calls that wait for
-    one of them; max_waiting_bytes: bytes of these, and of what one child has not read, where a single call may be longer.
+    children: how many run per worker, up to MOST_CHILDREN. max_in_flight: calls that one child has at a time. max_waiting:
+    calls that wait for one of them; max_waiting_bytes: bytes of these, and of what one child has not read, where a single
+    call may be longer.
     framing: "newline" or "length". max_message: bytes of one message in either direction, envelope included.
     start_timeout: seconds in which a new child need not answer. stuck: seconds without any answer after which a child is
     replaced; 0: the deadline of the call. backoff_min, backoff_max, grace: see ChildSettings. max_events: events that
@@ -48,6 +51,8 @@ class JsonRpcSettings:
         for name in ("children", "max_in_flight", "max_waiting_bytes", "max_message", "max_events", "max_batch"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: 1 or more, got {getattr(self, name)}")
+        if self.children > MOST_CHILDREN:
+            raise ValueError(f"children: at most {MOST_CHILDREN} per worker, got {self.children}")
         for name in ("max_waiting", "start_timeout", "stuck"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}: 0 or more, got {getattr(self, name)}")

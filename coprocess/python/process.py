@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib.metadata
 import json
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -39,6 +40,17 @@ WEIGHT = 0.1
 Phase = Literal["new", "starting", "ready", "again", "failed", "ended"]
 """new: no process was started yet. again: one that worked has ended, another will take its place."""
 Log = Callable[[str, str], None]
+
+_LINE = re.compile(r'^  File "(?P<file>[^"\n]+)", line (?P<line>\d+)', re.MULTILINE)
+
+
+def gist(why: str) -> str:
+    """What a traceback says, in one line with the place that it leads to; another text as it is. The log has the whole."""
+    if not why.startswith("Traceback "):
+        return why
+    places = list(_LINE.finditer(why))
+    where = f" ({places[-1]['file']}, line {places[-1]['line']})" if places else ""
+    return why.rstrip().rpartition("\n")[2] + where
 
 
 class Pool(Protocol):
@@ -275,7 +287,7 @@ class HostProcess:
     def _bundle_failed(self, why: str) -> None:
         """The process ends by itself, and is tried again later: what it lacks may come."""
         self.phase = "failed"
-        self.detail = why
+        self.detail = gist(why)
         self._cancel_timer()
         self._log_named("error", why)
         self._timer = self._loop.call_later(LINGER, self.kill, "did not end")

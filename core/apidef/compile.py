@@ -29,6 +29,7 @@ from core.apidef.versions import LOCATIONS, Selector, Version, selector, unsuppo
 from core.config.gojson import join_path
 from core.findings import Finding
 
+_OF_HOOKS = frozenset(("custom_middleware", "custom_plugin_auth_enabled", "enable_coprocess_auth"))
 ALL_DOWN = "all hosts are down\n"
 
 
@@ -77,11 +78,13 @@ def compile_definition(
     report = Report(file)
     text = definition.get
     proxy = definition.get("proxy", {})
-    for feature in features.found(features.API_FEATURES, definition):
+    unknown = bool(bundle_of(definition))    # what its hooks are: the bundle that is to say it could not be loaded
+    own = {key: value for key, value in definition.items() if key not in _OF_HOOKS} if unknown else definition
+    for feature in features.found(features.API_FEATURES, own):
         _note(feature, "$", report)
     injected = processor_edits(definition, report)
-    if bundle_of(definition):
-        # Still named, so not applied: whoever was to load it has said why.
+    if unknown:
+        # Whoever was to load it has said why.
         report.refuse.append(unsupported("plugin bundle"))
     addresses = address_lists(definition, report)
     token = access.token_source(definition, report, plugins=options.plugins.enabled)
@@ -94,10 +97,10 @@ def compile_definition(
     transport = proxy.get("transport", {})
     cache = cache_options(definition, report)
     found = versions(definition)
-    compiler = ScriptCompiler(definition, found, options, scripts, report)
+    compiler = ScriptCompiler(own, found, options, scripts, report)
     script_spec = compiler.compile()
     on_events = event_scripts(definition, options, scripts, report, compiler.owner)
-    plugin_spec = PluginCompiler(definition, options.plugins, bundle, report).compile()
+    plugin_spec = None if unknown else PluginCompiler(definition, options.plugins, bundle, report).compile()
     parts = [_version_part(definition, version, report, options, compiler, cache is not None) for version in found]
     if report.fatal or route is None:
         return None, report.findings

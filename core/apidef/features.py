@@ -45,13 +45,11 @@ def _at(path: str) -> Test:
     return test
 
 
-def _hooks(section: str) -> Test:
-    def test(definition: dict[str, Any]) -> Any:
-        hooks = definition.get("custom_middleware", {}).get(section, [])
-        known = plugin_driver(definition) in (*JS_DRIVERS, *RICH_DRIVERS)
-        return not known and any(not hook.get("disabled") for hook in hooks)
-
-    return test
+def _unknown_driver(definition: dict[str, Any]) -> Any:
+    section = definition.get("custom_middleware", {})
+    hooks = [hook for kind in ("pre", "post_key_auth", "post", "response") for hook in section.get(kind, [])]
+    known = plugin_driver(definition) in (*JS_DRIVERS, *RICH_DRIVERS)
+    return not known and any(not hook.get("disabled") for hook in hooks)
 
 
 def _unless(path: str, disabled: str) -> Test:
@@ -152,15 +150,12 @@ API_FEATURES: tuple[Feature, ...] = (
         "it restricts upstreams",
         _unless("pinned_public_keys", "certificate_pinning_disabled"),
     ),
-    *(
-        Feature(
-            f"{section} plugins",
-            f"custom_middleware.{section}",
-            "refuse",
-            "plugins may restrict or change",
-            _hooks(section),
-        )
-        for section in ("pre", "post_key_auth", "post", "response")
+    Feature(
+        "plugins of this driver",
+        "custom_middleware.driver",
+        "refuse",
+        f"expected one of {', '.join(driver for driver in (*JS_DRIVERS, *RICH_DRIVERS) if driver)}",
+        _unknown_driver,
     ),
     Feature("GraphQL", "graphql", "refuse", "it validates and changes requests", _at("graphql.enabled")),
     Feature("MCP", "application_protocol", "refuse", "it validates requests", _at("application_protocol")),

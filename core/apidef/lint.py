@@ -54,7 +54,20 @@ def lint(app_path: str, options: ReadOptions) -> list[Finding]:
             definitions[name] = definition
             findings.extend(_about_one(definition, spec))
     findings.extend(_about_all(read_directory(app_path, options, None).snapshot, definitions, options))
+    findings.extend(_about_tags(definitions, options))
     return sorted(findings, key=lambda finding: finding.file)
+
+
+def _about_tags(definitions: dict[str, Definition], options: ReadOptions) -> list[Finding]:
+    """Global hooks that no API has."""
+    tags = {tag for definition in definitions.values() for tag in definition.get("tags", [])}
+    plugins = options.compile.plugins
+    message = "no API has one of these tags, so the hook is added to none"
+    return [
+        Finding("warning", options.conf or "tyk.conf", f"{hook.place}.tags", message)
+        for hook in (*plugins.hooks, *plugins.scripts)
+        if hook.tags and not tags.intersection(hook.tags)
+    ]
 
 
 def _about_one(definition: Definition, spec: PlanSpec) -> list[Finding]:

@@ -128,6 +128,7 @@ class PluginCompiler:
                 place = f"{_SECTION}.{kind}[{index}]"
                 if hook.get("disabled") or not self._runs(kind, place):
                     continue
+                self._no_path(hook, place)
                 yield self._hook(kind, hook, place)
 
     def _runs(self, kind: str, place: str) -> bool:
@@ -152,19 +153,36 @@ class PluginCompiler:
 
     def _auth(self) -> Iterator[PluginHookSpec]:
         """The auth hook; whoever asks for one that cannot be called is refused."""
-        if not asks_for_plugin_auth(self._definition) or self._driver not in RICH_DRIVERS:
-            return
         place = f"{_SECTION}.auth_check"
+        if self._driver not in RICH_DRIVERS:
+            return
+        if not asks_for_plugin_auth(self._definition):
+            self._idle_auth(place)
+            return
         if not self._options.enabled:
             self._notes.flaw(place, f"{_OFF}, so that auth tokens are asked for in its place", "Set it to true.")
             return
         hook = self._section.get("auth_check", {})
+        self._no_path(hook, place)
         if not hook.get("disabled"):
             yield self._hook("auth_check", hook, place)
             return
         problem = "auth_check is disabled although custom_plugin_auth_enabled or enable_coprocess_auth is on"
         self._notes.flaw(f"{place}.disabled", f"{problem}; every request is answered with 500")
         yield PluginHookSpec("auth_check", hook.get("name", ""), self._driver, "", False, 0.0, problem=problem)
+
+    def _idle_auth(self, place: str) -> None:
+        hook = self._section.get("auth_check", {})
+        if hook.get("name") and not hook.get("disabled"):
+            keyless = self._definition.get("use_keyless")
+            why = "the API is keyless (use_keyless)" if keyless else "custom_plugin_auth_enabled is off"
+            self._notes.warn(place, f"it never runs: {why}")
+
+    def _no_path(self, hook: dict[str, Any], place: str) -> None:
+        """Scripts do not mix with hooks of another driver; bundles may name files for their own use."""
+        if self._bundle is None and hook.get("path"):
+            message = f"it has no effect: a plugin of the driver {self._driver} is called by the name of the hook alone"
+            self._notes.warn(f"{place}.path", message)
 
     def _global(self, position: Position) -> Iterator[PluginHookSpec]:
         for hook in self._options.hooks:
@@ -186,7 +204,11 @@ class PluginCompiler:
         deadline = deadline or self._options.deadline
         for found, where in ((own, f"{place}.preforge.plugins.server"), (self._api, "$.preforge.plugins.server")):
             if found.get("server"):
-                return self._named(found["server"], where, deadline)
+                server = self._named(found["server"], where, deadline)
+                if found is self._api and server.driver != self._driver and self._driver in RICH_DRIVERS:
+                    message = f"the server has the driver {server.driver}, and gets the hooks of the driver {self._driver} too"
+                    self._notes.warn(f"{_SECTION}.driver", message)
+                return server
         key = self._options.default(self._driver)
         if not self._options.enabled:
             return _Server(self._driver, "", deadline, _OFF)

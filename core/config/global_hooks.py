@@ -141,7 +141,8 @@ class HookReader:
     def _rich(self, hook: dict[str, Any], place: str, common: Added) -> GlobalHook:
         deadline = hook.get("deadline", self._deadline)
         if type(deadline) not in (int, float) or not 0 < deadline <= LONGEST_DEADLINE:
-            self._error(f"{place}.deadline", f"expected more than 0 and at most {LONGEST_DEADLINE:g} seconds")
+            message = f"expected more than 0 and at most {LONGEST_DEADLINE:g} seconds, got {deadline!r:.40}"
+            self._error(f"{place}.deadline", message)
             deadline = 0
         raw = self._flag(hook, place, "raw_body_only")
         if not self._switches.rich:
@@ -165,7 +166,8 @@ class HookReader:
             elif driver not in (None, self._servers[server].driver):
                 self._error(f"{place}.driver", f"the server {server!r} has the driver {self._servers[server].driver}")
             elif self._servers[server].bundled:
-                self._error(f"{place}.server", f"expected the server {server!r} to have a bundle of its own: its directory")
+                message = "expected a server with a bundle of its own (its setting bundle, a directory)"
+                self._error(f"{place}.server", f"{message}: {server} runs those of the APIs")
             else:
                 return server
             return None
@@ -176,7 +178,8 @@ class HookReader:
         found = self._find(driver)
         if found is not None and found in self._servers and not self._servers[found].bundled:
             return found
-        self._error(f"{place}.server", f"expected the name of a server of the driver {driver}")
+        message = "expected the name of a server in preforge.plugins.servers"
+        self._error(f"{place}.server", f"{message}: there is none that all hooks of the driver {driver} go to")
         return None
 
     def _error(self, place: str, message: str) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from core.analytics.settings import findings as analytics_findings
 from core.config.load import Config, ConfigError, load
-from core.config.plugin_check import check_plugins
+from core.config.plugin_check import check_bundles, check_plugins
 from core.config.table import options
 from core.errors.pages import ErrorPages
 from core.findings import Finding
@@ -31,6 +31,7 @@ def lint(path: str | None, environ: Mapping[str, str]) -> tuple[Config | None, l
     found += _certificates(config, file)
     found += check_stores(config, file)
     found += check_plugins(config, file)
+    found += check_bundles(config, file)
     found += _risks(config, file)
     found += analytics_findings(config, file)
     return config, found

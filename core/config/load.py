@@ -16,6 +16,8 @@ from core.findings import Finding
 
 CANDIDATES = ("tyk.conf", "/etc/tyk/tyk.conf")
 # Options for which a negative number means something.
+_PLUGINS = ("$.coprocess_options", "$.preforge.plugins")     # what read_plugins() reads
+
 SIGNED = frozenset(("analytics_config.storage_expiration_time", "http_server_options.xff_depth", "jsvm_timeout"))
 # Zero means "not given" for these: the value in effect is the default of the table (tyk-core 1.1, conf setup).
 FILLED = frozenset(
@@ -276,7 +278,12 @@ def _check_whole(config: Config, file: str, findings: list[Finding]) -> None:
     if jsvm.contexts > jsvm.max_contexts:
         message = f"expected at most max_contexts, {jsvm.max_contexts}, got {jsvm.contexts}"
         findings.append(Finding("error", file, "$.preforge.jsvm.contexts", message))
-    findings += read_plugins(config, file)[1]
+    if not any(one.severity == "error" and one.path.startswith(_PLUGINS) for one in findings):
+        findings += read_plugins(config, file)[1]
+    bundles = config.preforge.bundles
+    for name in ("timeout", "load_timeout", "max_bytes", "max_files", "max_file_bytes", "max_unpacked_bytes", "max_ratio"):
+        if getattr(bundles, name) == 0:
+            findings.append(Finding("error", file, f"$.preforge.bundles.{name}", "expected more than 0, got 0"))
     if not config.app_path:
         findings.append(
             Finding(

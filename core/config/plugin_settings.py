@@ -6,7 +6,7 @@ import dataclasses
 import difflib
 import importlib
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 _SETTINGS = {
@@ -15,7 +15,7 @@ _SETTINGS = {
     "python": ("coprocess.python.settings", "PythonSettings"),
 }
 DRIVERS = tuple(_SETTINGS)
-NAME = "name"   # of settings: the server's key, so that the object has no such field
+_OURS = ("name", "verified")    # fields that the gateway fills: the server's key, and what was verified of a bundle
 _WORDS: dict[Any, str] = {
     bool: "true or false", int: "an integer", float: "a number", str: "a text", tuple[str, ...]: "a list of texts",
     Sequence[str]: "a list of texts", Mapping[str, str]: "an object of texts",
@@ -36,7 +36,7 @@ def read_settings(driver: str, values: Mapping[str, Any], given: Mapping[str, An
     object need not have."""
     cls = settings_class(driver)
     hints = get_type_hints(cls)
-    known = {one.name: one for one in dataclasses.fields(cls) if one.name != NAME}
+    known = {one.name: one for one in dataclasses.fields(cls) if one.name not in _OURS}
     taken: dict[str, Any] = {}
     good = True
     for name, value in values.items():
@@ -62,9 +62,15 @@ def read_settings(driver: str, values: Mapping[str, Any], given: Mapping[str, An
     try:
         return cls(**{**{name: value for name, value in given.items() if name in hints}, **taken})
     except ValueError as error:
-        field = getattr(error, "field", str(error).partition(":")[0])
-        note(field if field in known else "", str(error), "")
+        note(*_said(error, known), "")
         return None
+
+
+def _said(error: ValueError, known: Collection[str]) -> tuple[str, str]:
+    """The field that an error is about, "" without one, and what it says of it. Errors of settings begin with the field."""
+    field, _, problem = str(error).partition(": ")
+    field, problem = getattr(error, "field", field), getattr(error, "problem", problem)
+    return (field, problem) if field in known else ("", str(error))
 
 
 def _read(value: Any, hint: Any) -> tuple[bool, Any]:

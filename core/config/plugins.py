@@ -15,6 +15,8 @@ from core.findings import Finding
 
 DEFAULTS = {"grpc": "(grpc)", "python": "(python)"}
 """Driver -> the key of the server that coprocess_options describes; no name of preforge.plugins.servers looks like that."""
+SHOWN = {"(grpc)": "coprocess_grpc_server", "(python)": "python"}
+"""Key of such a server -> its name in the log and in /hello."""
 OWN_BUNDLE = "."
 _DEFAULT_FIELDS = {
     "target": "coprocess_grpc_server", "authority": "grpc_authority", "round_robin": "grpc_round_robin_load_balancing",
@@ -106,9 +108,9 @@ class _Reader:
             message = f"{message}; hooks of the driver grpc are answered with 500"
             self.findings.append(Finding("warning", self._file, place, message, hint))
 
-        settings = read_settings("grpc", values, {"name": "coprocess_grpc_server"}, note)
+        settings = read_settings("grpc", values, {"name": SHOWN[DEFAULTS["grpc"]]}, note)
         if settings is not None:
-            self._servers[DEFAULTS["grpc"]] = PluginServer("coprocess_grpc_server", "grpc", settings)
+            self._servers[DEFAULTS["grpc"]] = PluginServer(SHOWN[DEFAULTS["grpc"]], "grpc", settings)
 
     def _default_python(self) -> None:
         """Python hooks that name no server: of the interpreter that python_version asks for (tyk-plugins 5.1)."""
@@ -125,7 +127,7 @@ class _Reader:
             return
         values = {"interpreter": interpreter, "bundle": OWN_BUNDLE}
         settings = read_settings("python", values, {}, lambda *said: self._error("$.coprocess_options", said[1]))
-        self._servers[DEFAULTS["python"]] = PluginServer("python", "python", settings, bundled=True)
+        self._servers[DEFAULTS["python"]] = PluginServer(SHOWN[DEFAULTS["python"]], "python", settings, bundled=True)
 
     def _server(self, name: str, values: Any) -> None:
         place = f"{_SERVERS}[{name!r}]"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from accel.http1 import Exchange
 from coprocess.codec import CodecError, HookFrame, PluginReply, decode
 from coprocess.driver import Reply
+from core.config.plugins import SHOWN
 from core.plugins.context import BUSY, FAILED, NOT_LOADED, REASONS, Api, Call, log
 from core.sessions.model import SessionError
 from jsvm_pool.decoding import ResultError
@@ -29,7 +30,7 @@ class PluginHook(Generic[_Told]):
         """call: None where it cannot be called."""
         self.api = api
         self._problem = spec.problem
-        where = f", server {spec.server}" if spec.server else ""
+        where = f", server {SHOWN.get(spec.server, spec.server)}" if spec.server else ""
         self._what = f"{spec.kind} hook {spec.name} (driver {spec.driver}{where})"
         self._call = call
         if call is not None:

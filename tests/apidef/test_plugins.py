@@ -133,6 +133,38 @@ def test_what_never_runs_is_said() -> None:
     assert "keyless" in finding.message
 
 
+@pytest.mark.parametrize(
+    ("more", "said"), [({"use_keyless": False}, "custom_plugin_auth_enabled is off"), ({"use_keyless": True}, "keyless")]
+)
+def test_an_auth_hook_that_never_runs_is_said(more: Any, said: str) -> None:
+    spec, (finding,) = compiled({"driver": "grpc", "auth_check": {"name": "a"}}, **more)
+    assert spec is None
+    assert (finding.severity, finding.path) == ("warning", "$.custom_middleware.auth_check")
+    assert said in finding.message
+    assert compiled({"driver": "grpc", "auth_check": {"name": "a", "disabled": True}}, **more) == (None, [])
+    asked = {**more, "use_keyless": False, "custom_plugin_auth_enabled": True}
+    found, findings = compiled({"driver": "grpc", "auth_check": {"name": "a"}}, **asked)
+    assert found is not None
+    assert ([hook.kind for hook in found.hooks], findings) == (["auth_check"], [])
+
+
+def test_a_script_among_hooks_of_another_driver_is_said() -> None:
+    section = {"driver": "grpc", "pre": [{"name": "x"}, {"name": "greet", "path": "middleware/greet.js"}]}
+    spec, (finding,) = compiled(section)
+    assert spec is not None
+    assert (finding.severity, finding.path) == ("warning", "$.custom_middleware.pre[1].path")
+    assert "by the name of the hook alone" in finding.message
+    assert compiled({**section, "driver": "python"}, ON, BUNDLE)[1] == []
+
+
+def test_a_server_of_another_driver_than_the_hooks_is_said() -> None:
+    spec, (finding,) = compiled({"driver": "grpc", "pre": [{"name": "x"}]}, **at("rpc"))
+    assert spec is not None
+    assert spec.hooks[0].driver == "jsonrpc"
+    assert (finding.severity, finding.path) == ("warning", "$.custom_middleware.driver")
+    assert "the server has the driver jsonrpc" in finding.message
+
+
 def test_without_enable_coprocess_only_response_hooks_are_left() -> None:
     section = {"driver": "grpc", "pre": [{"name": "x"}], "response": [{"name": "y"}]}
     spec, findings = compiled(section, OFF)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from core.apidef import CompileOptions, ReadOptions, Snapshot, lint, plan_specs, read_directory
+from core.config.global_hooks import GlobalHook, GlobalScript
+from core.config.plugins import PluginOptions, PluginServer
 
 OPTIONS = ReadOptions(environ={"HOST": 'h"x', "PORT": "81"}, secrets={"key": "v1"})
 
@@ -242,6 +245,38 @@ def test_lint_names_the_pitfall(tmp_path: Path, change: dict[str, Any], place: s
     rendered = [f.render() for f in lint(str(tmp_path), OPTIONS) if f.path == place]
     assert rendered
     assert text in " ".join(rendered)
+
+
+@pytest.mark.parametrize("driver", ["lua", "goplugin"])
+def test_hooks_of_a_driver_that_is_not_there_say_which_are(tmp_path: Path, driver: str) -> None:
+    write(tmp_path, "a.json", definition(custom_middleware={"driver": driver, "pre": [{"name": "x"}], "post": [{"name": "y"}]}))
+    (finding,) = (one for one in lint(str(tmp_path), OPTIONS) if one.severity == "error")
+    assert finding.path == "$.custom_middleware.driver"
+    assert "expected one of otto, javascript, grpc, python, jsonrpc" in finding.message
+
+
+def test_tags_of_a_global_hook_that_no_api_has_are_named(tmp_path: Path) -> None:
+    write(tmp_path, "a.json", definition(tags=["public"]))
+    several = enumerate([(), ("publik",), ("x", "public")])
+    hooks = [GlobalHook("pre", "h", tags, "before", at, "it", False, 5.0) for at, tags in several]
+    scripts = (GlobalScript("response", "s", ("no",), "after", 3, "x.js", False),)
+    plugins = PluginOptions(True, {"it": PluginServer("it", "grpc", None)}, hooks=tuple(hooks), scripts=scripts)
+    options = replace(OPTIONS, conf="my.conf", compile=replace(OPTIONS.compile, plugins=plugins))
+    found = [one for one in lint(str(tmp_path), options) if one.path.endswith(".tags")]
+    assert {(one.severity, one.file) for one in found} == {("warning", "my.conf")}
+    assert [one.path for one in found] == [f"$.preforge.plugins.global_hooks[{at}].tags" for at in (1, 3)]
+
+
+def test_nothing_is_said_of_hooks_that_a_bundle_will_bring(tmp_path: Path) -> None:
+    more = {"custom_middleware_bundle": "b.zip", "use_keyless": False, "custom_plugin_auth_enabled": True}
+    write(tmp_path, "a.json", definition(**more, custom_middleware={"driver": "lua", "pre": [{"name": "x"}]}))
+    for fetching in (True, False):
+        options = replace(OPTIONS, fetch_bundles=fetching)
+        read = read_directory(str(tmp_path), options, None)
+        assert {one.path for one in lint(str(tmp_path), options)} == {"$.custom_middleware_bundle"}
+        assert {one.path for one in read.findings} == {"$.custom_middleware_bundle"}
+        (spec,) = plan_specs(read.snapshot, options.compile)
+        assert [refuse.reason for refuse in spec.refuse] == ["plugin bundle"]
 
 
 JSON = st.recursive(

@@ -104,7 +104,13 @@ def test_the_only_server_of_a_driver_is_its_default(tmp_path: Path) -> None:
         ({"driver": "grpc", "target": "h:1", "name": "n"}, ".name", "no such setting"),
         ({"driver": "jsonrpc", "command": [1]}, ".command", "expected a text or a list of texts"),
         ({"driver": "jsonrpc", "command": "x", "env": {"A": 1}}, ".env", "expected an object of texts"),
+        ({"driver": "grpc", "target": "h"}, ".target", '"h": expected a port'),
         ({"driver": "jsonrpc", "command": "x", "children": 0}, ".children", "1 or more"),
+        ({"driver": "jsonrpc", "command": "x", "children": 65}, ".children", "at most 64"),
+        ({"driver": "jsonrpc", "command": "x 'y"}, ".command", "No closing quotation"),
+        ({"driver": "jsonrpc", "command": ["x\0"]}, ".command", "NUL"),
+        ({"driver": "jsonrpc", "command": "x", "env": {"A=B": ""}}, ".env", "names without ="),
+        ({"driver": "python", "verified": {}}, ".verified", "no such setting"),
         ({"driver": "python", "processes": 65}, ".processes", "not between"),
     ],
 )
@@ -112,6 +118,7 @@ def test_what_is_wrong_with_a_server_is_said_of_its_field(tmp_path: Path, server
     finding = refused(tmp_path, servers={"it": server})
     assert finding.path == f"$.preforge.plugins.servers['it']{place}"
     assert said in finding.message
+    assert not finding.message.startswith((f"{place[1:]}:", "gRPC server")), "the field is named twice"
 
 
 @pytest.mark.parametrize("name", ["", "a b", "-a", "(grpc)", "x" * 61])
@@ -185,6 +192,13 @@ def test_global_hooks_keep_their_places_in_the_list(tmp_path: Path) -> None:
     )  # fmt: skip
 
 
+@pytest.mark.parametrize("value", ["5", -1, True])
+def test_a_wrong_type_is_said_once_and_not_as_a_value_that_nobody_wrote(tmp_path: Path, value: Any) -> None:
+    finding = refused(tmp_path, deadline=value)
+    assert finding.path == "$.preforge.plugins.deadline"
+    assert "got 0" not in finding.message
+
+
 @pytest.mark.parametrize("deadline", [0, 3601])
 def test_the_deadline_is_bounded(tmp_path: Path, deadline: float) -> None:
     assert refused(tmp_path, deadline=deadline).path == "$.preforge.plugins.deadline"
@@ -197,19 +211,36 @@ def test_a_python_that_is_not_there_is_said(tmp_path: Path) -> None:
 
 
 def test_lint_looks_for_the_files_and_programs_that_servers_name(tmp_path: Path) -> None:
+    text = tmp_path / "text"
+    text.write_text("not a program, nor a certificate")
     servers = {
         "g": {"driver": "grpc", "target": "h:1", "tls": True, "ca_file": str(tmp_path / "no.pem")},
+        "t": {"driver": "grpc", "target": "h:1", "tls": True, "ca_file": str(text)},
+        "k": {"driver": "grpc", "target": "h:1", "tls": True, "cert_file": str(text), "key_file": str(text)},
         "j": {"driver": "jsonrpc", "command": ["no-such-program", "x"]},
+        "x": {"driver": "jsonrpc", "command": [str(text)]},
+        "c": {"driver": "jsonrpc", "command": [sys.executable], "cwd": str(text)},
+        "b": {"driver": "jsonrpc", "command": ["text"], "cwd": str(tmp_path)},
         "p": {"driver": "python", "interpreter": "/no/python"},
+        "i": {"driver": "python", "python_path": [str(tmp_path / "no")]},
         "d": {"driver": "python", "bundle": str(tmp_path / "no")},
-        "good": {"driver": "jsonrpc", "command": [sys.executable, "x"]},
+        "m": {"driver": "python", "bundle": str(tmp_path)},
+        "good": {"driver": "jsonrpc", "command": [sys.executable, "x"], "cwd": str(tmp_path)},
     }
     read(tmp_path, {"enable_coprocess": True}, servers=servers)
     _, findings = lint(str(tmp_path / "tyk.conf"), {})
     place = "$.preforge.plugins.servers"
-    found = {one.path: one.severity for one in findings if one.path.startswith(place)}
-    fields = ("['g'].ca_file", "['j'].command", "['p'].interpreter", "['d'].bundle")
-    assert found == {f"{place}{field}": "error" for field in fields}
+    found = {one.path: one for one in findings if one.path.startswith(place)}
+    fields = {
+        "['g'].ca_file": "no.pem", "['t'].ca_file": "no certificates", "['k'].cert_file": "no certificate and its key",
+        "['j'].command": "no-such-program", "['x'].command": "not executable", "['c'].cwd": "not a directory",
+        "['b'].command": "no program text in PATH", "['p'].interpreter": "/no/python",
+        "['i'].python_path": "not a directory", "['d'].bundle": "not a directory", "['m'].bundle": "no manifest.json",
+    }  # fmt: skip
+    assert set(found) == {place + field for field in fields}
+    assert {one.severity for one in found.values()} == {"error"}
+    for field, said in fields.items():
+        assert said in found[place + field].message, field
 
 
 @pytest.mark.parametrize(
@@ -240,3 +271,37 @@ def test_lint_looks_for_a_program_where_it_would_be_run(
     ((path, message),) = found
     assert path == f"$.preforge.plugins.servers['j'].{field}"
     assert said in message
+
+
+@pytest.mark.parametrize(
+    ("given", "severity", "path", "said"),
+    [
+        ({"public_key_path": "no.pem"}, "error", "$.public_key_path", "No such file"),
+        ({"public_key_path": "tyk.conf"}, "error", "$.public_key_path", "RSA public key"),
+        ({"bundle_base_url": "ftp://h/"}, "error", "$.bundle_base_url", "expected http, https, file or a path"),
+        ({"bundle_base_url": "no", "enable_bundle_downloader": True}, "error", "$.bundle_base_url", "no is not a directory"),
+        ({"enable_bundle_downloader": True}, "warning", "$.bundle_base_url", "it is empty"),
+        (
+            {"bundle_base_url": "https://h/", "bundle_insecure_skip_verify": True},
+            "warning", "$.bundle_insecure_skip_verify", "not verified",
+        ),
+    ],
+)  # fmt: skip
+def test_lint_says_what_keeps_all_bundles_from_being_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: dict[str, Any], severity: str, path: str, said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("tyk.conf").write_text(json.dumps({"listen_port": 8080, "app_path": ".", **given}))
+    _, findings = lint("tyk.conf", {})
+    (finding,) = (one for one in findings if one.path.startswith(("$.bundle", "$.public_key")))
+    assert (finding.severity, finding.path) == (severity, path)
+    assert said in finding.message
+
+
+@pytest.mark.parametrize("name", ["timeout", "load_timeout", "max_bytes", "max_ratio"])
+def test_a_bound_that_no_bundle_fits_is_refused(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "tyk.conf"
+    path.write_text(json.dumps({"listen_port": 8080, "app_path": "apps", "preforge": {"bundles": {name: 0}}}))
+    with pytest.raises(ConfigError) as caught:
+        load(str(path), {})
+    assert [one.path for one in caught.value.findings] == [f"$.preforge.bundles.{name}"]

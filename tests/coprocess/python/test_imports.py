@@ -98,7 +98,7 @@ async def test_a_single_file_needs_no_certain_name(tmp_path: Path) -> None:
         ({}, None, "has no middleware.py and 0 files"),
         ({"middleware.py": "import nothing_of_this_name\n"}, None, "No module named 'nothing_of_this_name'"),
         ({"middleware.py": "def (:\n"}, None, "SyntaxError"),
-        ({"middleware.py": "1 / 0\n"}, None, 'middleware.py", line 1, in <module>'),
+        ({"middleware.py": "1 / 0\n"}, None, "ZeroDivisionError: division by zero"),
         ({"middleware.py": "raise SystemExit('stop')\n"}, None, "SystemExit: stop"),
         ({"middleware.py": "import os; os._exit(3)\n"}, None, "ended before it was ready: exited with status 3"),
         ({"middleware.py": "import os; os.abort()\n"}, None, "ended before it was ready: ended by SIGABRT"),
@@ -123,6 +123,20 @@ def test_a_bundle_that_cannot_run_says_why(tmp_path: Path, files: dict[str, str]
             assert (reply.outcome, reply.detail) == ("away", host.driver.state().detail)
 
     check()
+
+
+@pytest.mark.parametrize(
+    ("code", "line"), [("x = 1\n1 / 0\n", 2), ("x = 1\n\ndef f(:\n", 3), ("def f():\n    raise ValueError('a\\nb')\nf()\n", 2)]
+)
+@on_loop
+async def test_the_state_is_one_line_that_leads_to_the_fault(tmp_path: Path, code: str, line: int) -> None:
+    """Everybody can read /hello; the traceback is for the log."""
+    bundle = write_bundle(tmp_path / "b", files={"middleware.py": code})
+    async with hosted(bundle) as host:
+        detail = await host.down()
+        assert "\n" not in detail
+        assert detail.endswith(f"({bundle}/middleware.py, line {line})")
+        assert "Traceback" in host.log
 
 
 @on_loop
