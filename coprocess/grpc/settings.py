@@ -41,8 +41,8 @@ class GrpcSettings:
     has, and all that have no answer yet. max_bytes: messages of all of these together, requests and replies; one alone may be
     larger.
     backoff_min, backoff_max: between attempts to connect, x1.6 each. keepalive_time: after how long a silence, with calls in
-    flight, the server is asked whether it is there (0: never), three times at most before its next reply; keepalive_timeout: for
-    how long it may leave that unanswered.
+    flight, the server is asked whether it is there (0: never), three times at most before its next reply;
+    keepalive_timeout: for how long it may leave that unanswered.
     resolve_interval: with round_robin, how often the name is looked up anew (0: only when a connection is lost).
     tls: the fields below it need it. ca_file: PEM, empty for the system's; server_name: what the certificate must name instead
     of the target's host; cert_file and key_file: PEM, shown to the server.
