@@ -262,7 +262,7 @@ def _note(feature: features.Feature, base: str, report: Report) -> None:
     place = f"{base}.{feature.path}"
     if feature.treatment == "refuse":
         message = f"{feature.name}: {features.REFUSED} ({feature.why})"
-        report.reject(place, message, unsupported(feature.name))
+        report.reject(place, message, unsupported(feature.name, feature.message))
     else:
         report.warn(place, f"{feature.name}: {features.IGNORED} ({feature.why})")
 

@@ -22,13 +22,15 @@ IGNORED = "has no effect in this build"
 
 @dataclass(frozen=True, slots=True)
 class Feature:
-    """``path`` is relative to ``$`` (api scope) or to the effective version (version scope)."""
+    """``path`` is relative to ``$`` (api scope) or to the effective version (version scope). ``message``: what clients are
+    told, "" for the usual message."""
 
     name: str
     path: str
     treatment: Treatment
     why: str
     test: Test
+    message: str = ""
 
 
 def _at(path: str) -> Test:
@@ -156,6 +158,7 @@ API_FEATURES: tuple[Feature, ...] = (
         "refuse",
         f"expected one of {', '.join(driver for driver in (*JS_DRIVERS, *RICH_DRIVERS) if driver)}",
         _unknown_driver,
+        "Internal Server Error",
     ),
     Feature("GraphQL", "graphql", "refuse", "it validates and changes requests", _at("graphql.enabled")),
     Feature("MCP", "application_protocol", "refuse", "it validates requests", _at("application_protocol")),

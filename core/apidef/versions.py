@@ -44,9 +44,9 @@ class Selector:
     slug: str = ""
 
 
-def unsupported(reason: str) -> RefuseSpec:
-    """Return the refusal for something that this build cannot run."""
-    return RefuseSpec("unsupported", 500, PROBLEM, reason)
+def unsupported(reason: str, message: str = "") -> RefuseSpec:
+    """Return the refusal for something that this build cannot run. message: what clients are told, if not the usual one."""
+    return RefuseSpec("unsupported", 500, message or PROBLEM, reason)
 
 
 def selector(definition: dict[str, Any]) -> Selector | None:

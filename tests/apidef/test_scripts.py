@@ -32,7 +32,7 @@ def test_plugins_of_other_drivers_are_refused_not_skipped(scripted: ScriptSite, 
     scripted.api(custom_middleware={"driver": driver, section: [hook("mw", "m.js")]}, use_keyless=False)
     scripted.load()
     (spec,) = scripted.specs()
-    assert [refuse.kind for refuse in spec.refuse] == ["unsupported"]
+    assert [(one.kind, one.status, one.message) for one in spec.refuse] == [("unsupported", 500, "Internal Server Error")]
     assert spec.scripts is None
 
 
