@@ -28,6 +28,7 @@ cdef int count_exchange(Exchange x, int status) except -1:
             record_request(x, status, total)
     if x.capture is not None:
         end_capture(x)
+    x.body = x.body_parts = None        # an idle connection holds no body, and neither does one that waits to be collected
     if gw.log is None:
         return 0
     clear_record(&record)
