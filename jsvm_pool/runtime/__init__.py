@@ -19,8 +19,8 @@ def runtime() -> bytes:
 
 @cache
 def underscore() -> str:
-    """Underscore 1.4.4, the one of Tyk's engine (tyk-jsvm 0), from the package js.underscore, without its comments: each context
-    has the text. "" if it is not installed."""
+    """Underscore 1.4.4, the one of Tyk's engine (tyk-jsvm 0), from the package js.underscore, "" if it is not installed. In its
+    short form, as each context has the text."""
     try:
         files = distribution("js.underscore").files or []
     except PackageNotFoundError:
