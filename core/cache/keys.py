@@ -16,13 +16,16 @@ CREDENTIALS = (b"authorization", b"cookie")
 class KeyMaker:
     """Names for the answers of one API."""
 
-    def __init__(self, api_id: str, headers: tuple[str, ...], *, versioned: bool = False, hosts: bool = False) -> None:
+    def __init__(
+        self, api_id: str, headers: tuple[str, ...], *, versioned: bool = False, hosts: bool = False, led: bool = False
+    ) -> None:
         """headers: names of request headers that count; versioned: the API has versions, which answer differently; hosts:
-        the upstream sees the Host of the request."""
+        the upstream sees the Host of the request; led: more than the URL decides where a rewrite leads."""
         self._start = PREFIX + api_id.encode() * 2
         self._headers = tuple(name.encode() for name in headers)
         self._versioned = versioned
         self._hosts = hosts
+        self._led = led
         self.named = frozenset(name.lower().encode() for name in headers)
 
     def make(self, x: Exchange, body: bytes | None) -> bytes | None:
@@ -46,6 +49,8 @@ class KeyMaker:
         parts = [b"version", x.version] if self._versioned else []
         if self._hosts:
             parts += [b"host", x.header(b"Host") or b""]
+        if self._led and x.pending_url is not None:
+            parts += [b"rewrite", x.pending_url]
         if x.key is None and any(x.header(name) is not None for name in CREDENTIALS if name not in self.named):
             for name, value in x.req.items():
                 if name.lower() in CREDENTIALS and name.lower() not in self.named:

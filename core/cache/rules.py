@@ -37,17 +37,20 @@ def reusable(status: int, fields: Fields, shared: bool) -> bool:
     return True
 
 
-def variant(x: Exchange, fields: Fields, named: frozenset[bytes]) -> bytes:
-    """What tells the variants of an answer apart (RFC 9111 section 4.1): b"" if the name does already.
+def varied(x: Exchange, fields: Fields, named: frozenset[bytes]) -> frozenset[bytes]:
+    """The request headers that tell the variants of an answer apart, and that its name has not (RFC 9111 section 4.1).
 
     named: lower-case headers that are part of every name of the API.
     """
-    known = {_ENCODING, *named, *(CREDENTIALS if x.key is None else ())}
     wanted = {part.strip().lower() for name, value in fields if name.lower() == b"vary" for part in value.split(b",")}
-    wanted -= {b"", *known}
+    return frozenset(wanted - {b"", _ENCODING, *named, *(CREDENTIALS if x.key is None else ())})
+
+
+def variant(wanted: frozenset[bytes], asked: Fields) -> bytes:
+    """What tells a variant apart, b"" if nothing has to. asked: the headers of its request."""
     if not wanted:
         return b""
-    values = [(name.lower(), value) for name, value in x.req.items() if name.lower() in wanted]
+    values = [(name.lower(), value) for name, value in asked if name.lower() in wanted]
     return digest([*sorted(wanted), b"", *(part for pair in sorted(values) for part in pair)])
 
 
@@ -57,7 +60,8 @@ def fits(x: Exchange, fields: Fields, named: frozenset[bytes]) -> bool:
     codings = {
         part.strip().lower() for name, value in fields if name.lower() == b"content-encoding" for part in value.split(b",")
     }
-    return stored == variant(x, fields, named) and all(_accepts(x, coding) for coding in codings - {b"", b"identity"})
+    same = stored == variant(varied(x, fields, named), x.req.items())
+    return same and all(_accepts(x, coding) for coding in codings - {b"", b"identity"})
 
 
 def _accepts(x: Exchange, coding: bytes) -> bool:

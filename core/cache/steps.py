@@ -13,8 +13,9 @@ from accel.http1 import Exchange, PathStep, Step, WaitStep
 from accel.shm import Region
 from accel.sniff import detect
 from core.apidef.caching import SAFE_METHODS, CacheEntry, CacheSpec
+from core.apidef.rewrites import RewriteSpec
 from core.cache.keys import KeyMaker
-from core.cache.rules import VARIANT, fits, reusable, variant
+from core.cache.rules import VARIANT, fits, reusable, variant, varied
 from core.cache.service import ResponseCache
 from core.cache.wire import NO_BODY, Answer, BrokenAnswer, Fields, decode, encode, plain
 from core.obs.caches import Outcome, row_name
@@ -77,7 +78,8 @@ class CacheSteps:
                     region.count(row, outcome, 0)
 
             hosts = spec.preserve_host_header
-            keys = KeyMaker(spec.api_id, options.headers, versioned=not spec.not_versioned, hosts=hosts)
+            led = any(isinstance(one.data, RewriteSpec) and one.data.triggers for one in spec.endpoints)
+            keys = KeyMaker(spec.api_id, options.headers, versioned=not spec.not_versioned, hosts=hosts, led=led)
             cache = ApiCache(service, spec.api_id, options, keys, count, self._rates_in_headers)
             known = self._caches[id(spec)] = spec, cache
         return known[1]
@@ -208,7 +210,7 @@ class ApiCache:
 class Wanted:
     """What becomes of the answer to one request that was not in the cache."""
 
-    __slots__ = ("_cache", "_codes", "_fields", "_head", "_plan", "_seconds", "_status", "_timeout", "name")
+    __slots__ = ("_asked", "_cache", "_codes", "_fields", "_head", "_plan", "_seconds", "_status", "_timeout", "name")
 
     def __init__(self, cache: ApiCache, x: Exchange, name: bytes, timeout: int, codes: frozenset[int]) -> None:
         """x: as it is asked for, before it gets another plan or method; name: under which its answer is kept, for `timeout`
@@ -216,6 +218,7 @@ class Wanted:
         self._cache = cache
         self._plan = x.plan
         self._head = x.method == b"HEAD"
+        self._asked = x.req.items()
         self.name = name
         self._timeout = timeout
         self._codes = codes
@@ -231,7 +234,10 @@ class Wanted:
         kept = [(name, value) for name, value in plain(fields) if name.lower() not in _NOT_SENT]
         if not reusable(status, kept, x.key is None):
             return False
-        mark = variant(x, kept, self._cache.named)
+        wanted = varied(x, kept, self._cache.named)
+        mark = variant(wanted, self._asked)
+        if mark != variant(wanted, x.req.items()):
+            return False            # it depends on what a hook has made of the request, which no other one shows before
         if mark:
             kept.append((VARIANT, mark))
         self._status, self._fields = status, kept

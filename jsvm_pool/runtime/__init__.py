@@ -19,12 +19,13 @@ def runtime() -> bytes:
 
 @cache
 def underscore() -> str:
-    """Underscore 1.4.4, the one of Tyk's engine (tyk-jsvm 0), from the package js.underscore. "" if it is not installed."""
+    """Underscore 1.4.4, the one of Tyk's engine (tyk-jsvm 0), from the package js.underscore, "" if it is not installed. In its
+    short form, as each context has the text."""
     try:
         files = distribution("js.underscore").files or []
     except PackageNotFoundError:
         return ""
     for file in files:
-        if file.name == "underscore.js":
+        if file.name == "underscore-min.js":
             return Path(str(file.locate())).read_text(encoding="utf-8")
     return ""

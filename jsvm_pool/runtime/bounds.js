@@ -91,6 +91,17 @@ for (const name of ['padStart', 'padEnd']) {
     },
   })[name]);
 }
+// These make much more of a text, and do not look whether they are to end.
+const MOST_SOURCE = 1 << 24;
+for (const name of ['normalize', 'replaceAll']) {
+  replace(String.prototype, name, (inner) => ({
+    [name](...args) {
+      const self = this === null || this === undefined ? this : text(this);
+      if (self && self.length > MOST_SOURCE) throw new WrongRange('Invalid string length');
+      return apply(inner, self, args);
+    },
+  })[name]);
+}
 
 // Bytes, which are not on the heap that the memory limit is about.
 /** Put a constructor in place of a built-in one. check: (arguments) => those that the built-in one gets. */

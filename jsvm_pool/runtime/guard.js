@@ -190,8 +190,8 @@ function snapshot(object) {
   const keys = ownKeys(object), descriptors = [];
   for (const key of keys) {
     const d = getOwnPropertyDescriptor(object, key);
-    // Without a prototype: scripts may put "get" and "value" on Object.prototype.
-    setPrototypeOf(d, null);
+    // Without a prototype where it is put back itself: scripts may put "get" and "value" on it. It is the first to be put back.
+    if (object === ObjectPrototype) setPrototypeOf(d, null);
     descriptors.push(d);
   }
   return [object, getPrototypeOf(object), keys, descriptors];

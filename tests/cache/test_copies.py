@@ -160,10 +160,22 @@ def test_all_copies_together_have_a_bound(copies: Copies, upstream: Upstream) ->
     assert copies.bodies == [None, bytes(EACH)]
 
 
-@pytest.mark.parametrize("end", ["upstream", "body"])
+BROKEN = {
+    "length": head("200 OK", "Content-Length: 100") + b"abc",
+    "no_chunk": head("200 OK", "Transfer-Encoding: chunked") + b"3\r\nabc\r\nno chunk",
+    "no_last_chunk": head("200 OK", "Transfer-Encoding: chunked") + b"3\r\nabc\r\n",
+    "in_the_trailer": head("200 OK", "Transfer-Encoding: chunked") + b"3\r\nabc\r\n0\r\nA: b\r\n",
+    "reset": head("200 OK", "Connection: close") + b"abc",
+}
+
+
+@pytest.mark.parametrize("end", BROKEN)
 def test_a_response_that_breaks_off_leaves_no_copy(copies: Copies, upstream: Upstream, end: str) -> None:
-    broken = head("200 OK", "Content-Length: 100") if end == "upstream" else head("200 OK", "Transfer-Encoding: chunked")
-    upstream.on("/broken", reply(broken, b"3\r\nabc\r\n", b"no chunk", keep=False))
+    def breaks(connection: Connection, seen: Seen) -> bool:
+        connection.send(BROKEN[end])
+        return abort(connection, seen) if end == "reset" else False
+
+    upstream.on("/broken", breaks)
     with copies.path.connect() as client:
         client.send(b"GET /api/broken HTTP/1.1\r\nHost: a\r\n\r\n")
         with pytest.raises(Truncated):

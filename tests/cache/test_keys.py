@@ -129,6 +129,16 @@ def test_names_have_the_request_as_it_came_and_not_as_it_goes_on(shared_site: Si
     assert lengths[0] == lengths[1] != "0"
 
 
+def test_requests_that_a_trigger_leads_elsewhere_are_apart(shared_site: Site) -> None:
+    gold = {"on": "any", "options": {"header_matches": {"X-Plan": {"match_rx": "gold"}}}, "rewrite_to": "/gold"}
+    rewrites = [{"path": "/old", "method": "GET", "match_pattern": "/old", "rewrite_to": "/new", "triggers": [gold]}]
+    version = {"use_extended_paths": True, "extended_paths": {"url_rewrites": rewrites}}
+    gateway = shared_site.gateway(caching("led", shared_site.upstream.url, version=version))
+    answers = [gateway.fetch("/led/old", *lines) for lines in ((), ("X-Plan: gold",), (), ("X-Plan: gold",))]
+    found = [(hit(answer), json.loads(answer.body)["target"]) for answer in answers]
+    assert found == [(False, "/new"), (False, "/gold"), (True, "/new"), (True, "/gold")]
+
+
 def test_hosts_that_the_upstream_sees_are_apart(shared_site: Site) -> None:
     gateway = shared_site.gateway(caching("hosts", shared_site.upstream.url, proxy={"preserve_host_header": True}))
     with gateway.connect() as client:

@@ -11,7 +11,7 @@ import pytest
 from tests.cache.cache_support import caching, hit, stored, wire_of
 from tests.support.gateway import Gateway, Json, merge
 from tests.support.site import Site
-from tests.support.upstream import head, reply
+from tests.support.upstream import Connection, Seen, head, reply
 
 MIDDLEWARE = "var mw = new TykJS.TykMiddleware.NewMiddleware({});\n"
 POST = "mw.NewProcessRequest(function(request, session) { %s return mw.ReturnData(request, session.meta_data); });"
@@ -53,6 +53,7 @@ def gateway(shared_site: Site, tmp_path_factory: pytest.TempPathFactory) -> Gate
 
     post = hook("post", POST % 'request.SetHeaders["X-Post"] = "1";')
     said = 'request.ReturnOverrides.ResponseCode = 200; request.ReturnOverrides.ResponseError = "mine";'
+    speaks = hook("speaks", POST % 'request.SetHeaders["Accept-Language"] = request.Headers["X-Person"][0];')
     answers = hook("answers", POST % said)
     refuses = hook("refuses", POST % "request.ReturnOverrides.ResponseCode = 403;")
     response = hook("response", RESPONSE % 'response.Body = response.Body + "+hook"; response.SetHeaders["X-Hook"] = "1";')
@@ -61,6 +62,7 @@ def gateway(shared_site: Site, tmp_path_factory: pytest.TempPathFactory) -> Gate
         merge(caching("virtual", target, **extended), data),
         merge(caching("control", target, options={"enable_upstream_cache_control": True}, **extended), data),
         caching("post", target, custom_middleware={"post": [post]}),
+        caching("speaks", target, custom_middleware={"post": [speaks]}),
         caching("answers", target, custom_middleware={"post": [answers]}),
         caching("refuses", target, custom_middleware={"post": [refuses]}),
         caching("response", target, custom_middleware={"response": [response]}),
@@ -110,6 +112,19 @@ def test_post_hooks_do_not_run_for_a_hit_and_see_every_miss(gateway: Gateway, sh
     assert [hit(gateway.fetch("/post/a")) for _ in range(2)] == [False, True]
     (seen,) = shared_site.upstream.seen("/a")
     assert seen.get("X-Post") == "1"
+
+
+def test_an_answer_that_varies_by_what_a_hook_has_made_of_the_request_is_not_kept(gateway: Gateway, shared_site: Site) -> None:
+    def languages(connection: Connection, seen: Seen) -> bool:
+        body = (seen.get("Accept-Language") or "none").encode()
+        connection.send(head("200 OK", f"Content-Length: {len(body)}", "Vary: Accept-Language") + body)
+        return True
+
+    shared_site.upstream.on("/person", languages)
+    for lines in (("X-Person: de",), ("X-Person: fr", "Accept-Language: de"), ("X-Person: it",)):
+        assert gateway.fetch("/speaks/person", *lines).body == lines[0][-2:].encode()
+    same = [gateway.fetch("/speaks/person", "X-Person: de", "Accept-Language: de") for _ in range(2)]
+    assert [(hit(one), one.body) for one in same] == [(False, b"de"), (True, b"de")]
 
 
 def test_what_a_post_hook_answers_is_kept_and_what_it_refuses_is_not(gateway: Gateway) -> None:
