@@ -302,6 +302,17 @@ def test_session_ids_follow_hash_key_function(path: DataPath, redis: Valkey, fun
         assert site.store.ask("KEYS", "*") == [b"apikey-" + site.keyspace.name_of(token).encode()]
 
 
+def test_two_clients_with_one_hash_are_two_clients(path: DataPath, redis: Valkey) -> None:
+    one, two = "client17333", "client34725"
+    with auth_site(path, redis, options(hash_keys=True)) as site:
+        assert site.keyspace.name_of(name_of(one)) == site.keyspace.name_of(name_of(two))   # Tyk's hashes have 32 bits
+        site.serve(only_once(id_extractor_deadline=soon(), alias="one"), EXTRACTOR)
+        assert [site.get(one).status for _ in range(3)] == [200] * 3
+        site.call.plugin = lambda given: Reply("error", detail="not you")
+        assert site.refused(site.get(two)) == (403, "Key not authorised")
+        assert site.get(one).status == 200
+
+
 @pytest.mark.parametrize("value", ["x" * 8000, "caf\xe9\xff", "a b\tc", "\u00e9" * 100])
 def test_any_value_of_a_client_is_an_identity(site: AuthSite, value: str) -> None:
     site.serve(accepts(id_extractor_deadline=soon(), token="t"), ExtractorSpec("header", "value", "X-Id"))
