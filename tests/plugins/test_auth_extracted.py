@@ -225,7 +225,7 @@ def test_a_session_that_is_used_lives_on_in_the_store(site: AuthSite, monkeypatc
     site.get()
     assert b"cmdstat_expire" not in site.store.ask("INFO", "commandstats")      # one part of 32 has to pass
     later = clock_ms() + 10_000
-    monkeypatch.setattr("core.access.custom_keys.clock_ms", lambda: later)
+    monkeypatch.setattr("core.access.terms.clock_ms", lambda: later)
     for _ in range(3):
         assert site.get().status == 200
     wait_for(lambda: site.lifetime(name) > 300, "the lifetime begins anew")

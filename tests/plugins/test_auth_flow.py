@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 
-from accel.http1 import Exchange, PyStep, Step
+from accel.http1 import Exchange, KeyCache, PyStep, Step
 from accel.limits import clock_ms
 from coprocess.driver import Format, Reply, Ticket
 from coprocess.proto.coprocess_object_pb2 import Object
 from core.access.custom_keys import carried
 from core.access.state import keep_identity
+from core.access.terms import Terms
 from core.sessions.model import from_value
 from tests.plugins.auth_support import AuthSite, Plugin, accepts, auth_site, options, policies
 from tests.support.datapath import DataPath
@@ -323,9 +324,18 @@ def test_a_session_that_the_plugin_confirms_lives_on_in_the_store(site: AuthSite
         site.settle()
     site.store.ask("EXPIRE", "apikey-alice", "100")
     later = clock_ms() + 10_000
-    monkeypatch.setattr("core.access.custom_keys.clock_ms", lambda: later)
+    monkeypatch.setattr("core.access.terms.clock_ms", lambda: later)
     assert site.get().status == 200
     wait_for(lambda: site.lifetime("alice") > 300, "the lifetime begins anew")
+
+
+def test_what_is_known_of_sessions_in_use_is_bounded() -> None:
+    terms = Terms(KeyCache(10, 1000))
+    for number in range(100):
+        terms.begin(b"%d" % number, 320)
+        assert not terms.over(b"%d" % number)
+    assert len(terms._ends) <= 10
+    assert terms.over(b"0")
 
 
 def test_a_forced_lifetime_goes_before_all_others(path: DataPath, redis: Valkey) -> None:
