@@ -171,6 +171,23 @@ def test_rates_and_quotas_are_those_of_the_key(site: AuthSite) -> None:
     assert [site.get("carol").status for _ in range(3)] == [200, 200, 429]
 
 
+@pytest.mark.parametrize(
+    ("limit", "status"), [({"quota_max": 3, "quota_renewal_rate": 3600}, 403), ({"rate": 3.0, "per": 60.0}, 429)]
+)
+def test_limits_hold_though_the_plugin_returns_another_session_each_time(site: AuthSite, limit: Any, status: int) -> None:
+    def plugin(given: Object) -> Any:
+        return accepts(alias=str(len(site.call.calls)), **limit)(given)
+
+    site.serve(plugin)
+    with ExitStack() as open_ones:
+        clients = [open_ones.enter_context(site.path.connect()) for _ in range(8)]
+        for client in clients:
+            client.send(b"GET /api/x HTTP/1.1\r\nHost: g\r\nAuthorization: alice\r\n\r\n")
+        assert sorted(client.read().status for client in clients) == [200] * 3 + [status] * 5
+    assert site.get().status == status
+    assert len(site.call.calls) == 9
+
+
 def test_a_deleted_key_begins_anew(site: AuthSite) -> None:
     site.serve(accepts(quota_max=1, quota_renewal_rate=3600))
     assert [site.get().status for _ in range(2)] == [200, 403]
