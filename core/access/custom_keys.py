@@ -16,7 +16,6 @@ from core.access.answers import PROBLEM, Answers
 from core.access.loader import LONG_AGO, SessionLoader
 from core.access.state import state_of
 from core.access.tasks import Tasks
-from core.access.terms import Terms
 from core.apidef.extractors import CustomAuthSpec
 from core.sessions import lifetime
 from core.sessions.keyspace import KeySpace
@@ -94,7 +93,6 @@ class CustomKeys:
         self._prefix = b"\0".join((b"\x01custom", self.org.encode(), api_id.encode(), b""))
         self._spec = spec
         self._carries = carries
-        self._terms = Terms(services.cache)
 
     @property
     def base(self) -> bool:
@@ -240,16 +238,16 @@ class CustomKeys:
         if found is None or encode(found) != encode(made.stored):
             seconds = self._lifetime(made.stored)
             await self._services.keyspace.save(entry.name.decode(), made.stored, seconds)
-            self._terms.begin(entry.name, seconds)
+            self._services.sessions.terms.begin(entry.name, seconds)
         else:
             self.in_use(entry, found)
 
     def in_use(self, entry: KeyEntry, stored: SessionData) -> None:
         """A session that the store has is used again: its time there begins anew (tyk-plugins 4.1 step 10, 4.3). Nobody waits
         for that."""
-        if self._terms.over(entry.name):
+        if self._services.sessions.terms.over(entry.name):
             seconds = self._lifetime(stored)
-            self._terms.begin(entry.name, seconds)
+            self._services.sessions.terms.begin(entry.name, seconds)
             if seconds > 0:
                 self._tasks.spawn(self._prolong(entry.name.decode(), seconds))
 

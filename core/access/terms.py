@@ -10,7 +10,7 @@ LOOK_MS = 10_000  # for a session that is kept for ever: settings change
 
 
 class Terms:
-    """Of the sessions that were used of late, as many as a worker has keys in its cache; of others it is told again."""
+    """One per worker. It knows of as many sessions as the cache may hold; of others the store is told again."""
 
     __slots__ = ("_cache", "_ends")
 
