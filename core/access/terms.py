@@ -5,7 +5,7 @@ from __future__ import annotations
 from accel.http1 import KeyCache
 from accel.limits import clock_ms
 
-PARTS = 32  # of a lifetime: one of them passes between two times, or a second
+PARTS = 32  # of a lifetime: one of them passes between two times, or a second, or half of a lifetime that is as short
 LOOK_MS = 10_000  # for a session that is kept for ever: settings change
 
 
@@ -27,4 +27,4 @@ class Terms:
         """The store was told. lifetime: seconds that the session now has, 0 and below for ever."""
         if len(self._ends) >= self._cache.most:
             self._ends.clear()
-        self._ends[name] = clock_ms() + (max(1000, lifetime * 1000 // PARTS) if lifetime > 0 else LOOK_MS)
+        self._ends[name] = clock_ms() + (max(min(1000, lifetime * 500), lifetime * 1000 // PARTS) if lifetime > 0 else LOOK_MS)
