@@ -1,4 +1,4 @@
-"""How long the store keeps the sessions of plugins: as they and their API say, and anew while they are used (tyk-plugins 4.2)."""
+"""How long the store keeps sessions of plugins: as they and their API say, and anew while they are used (tyk-plugins 4.2)."""
 
 from __future__ import annotations
 
