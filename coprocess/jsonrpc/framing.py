@@ -35,7 +35,6 @@ def framing(kind: Kind, limit: int) -> Framing:
     return NewlineFraming(limit) if kind == "newline" else LengthFraming(limit)
 
 
-
 class NewlineFraming:
     """A message is a line: JSON text without a line feed in it (it needs none), and one behind it."""
 

@@ -21,7 +21,7 @@ class JsonRpcSettings:
     call may be longer.
     framing: "newline" or "length". max_message: bytes of one message in either direction, envelope included.
     start_timeout: seconds in which a new child need not answer. stuck: seconds without any answer after which a child is
-    replaced; 0: the deadline of the call. backoff_min, backoff_max, grace: see ChildSettings. max_events: events that
+    replaced; 0: the deadline of the call. backoff_min, backoff_max, grace, log_rate: see ChildSettings. max_events: events that
     wait; max_batch: events sent as one message.
     """
 
@@ -40,6 +40,7 @@ class JsonRpcSettings:
     backoff_min: float = 0.1
     backoff_max: float = 10.0
     grace: float = 1.0
+    log_rate: int = 50
     max_events: int = 1000
     max_batch: int = 100
 
@@ -69,4 +70,5 @@ class JsonRpcSettings:
             backoff_max=self.backoff_max,
             grace=self.grace,
             max_unsent=self.max_waiting_bytes,
+            log_rate=self.log_rate,
         )

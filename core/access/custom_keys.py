@@ -27,8 +27,6 @@ from jsvm_pool.decoding import to_bytes
 log = logging.getLogger("preforge.access")
 
 MOST_SECONDS = 100 * 366 * 86400    # that the store keeps anything; it refuses very large numbers
-PARTS = 32          # of a lifetime: after one of them the store is told again that a session is in use
-LOOK_MS = 10_000    # until a session that is kept for ever is looked at again: settings change
 
 Credential = Callable[[Exchange], bytes]
 """Says what a client showed as its key."""
@@ -95,7 +93,6 @@ class CustomKeys:
         self._prefix = b"\0".join((b"\x01custom", self.org.encode(), api_id.encode(), b""))
         self._spec = spec
         self._carries = carries
-        self._due: dict[bytes, int] = {}    # names of sessions -> clock_ms when `in_use` looks at them again
 
     @property
     def base(self) -> bool:
@@ -241,26 +238,18 @@ class CustomKeys:
         if found is None or encode(found) != encode(made.stored):
             seconds = self._lifetime(made.stored)
             await self._services.keyspace.save(entry.name.decode(), made.stored, seconds)
-            self._begins(entry.name, seconds)
+            self._services.sessions.terms.begin(entry.name, seconds)
         else:
             self.in_use(entry, found)
 
     def in_use(self, entry: KeyEntry, stored: SessionData) -> None:
         """A session that the store has is used again: its time there begins anew (tyk-plugins 4.1 step 10, 4.3). Nobody waits
-        for that, and the store is told about 32 times in a lifetime, not for each request."""
-        now = clock_ms()
-        due = self._due.get(entry.name)
-        if due is not None and now < due:
-            return
-        seconds = self._lifetime(stored)
-        self._begins(entry.name, seconds)
-        if seconds > 0:
-            self._tasks.spawn(self._prolong(entry.name.decode(), seconds))
-
-    def _begins(self, name: bytes, lifetime: int) -> None:
-        if len(self._due) >= self._services.cache.most:
-            self._due.clear()
-        self._due[name] = clock_ms() + (max(1000, lifetime * 1000 // PARTS) if lifetime > 0 else LOOK_MS)
+        for that."""
+        if self._services.sessions.terms.over(entry.name):
+            seconds = self._lifetime(stored)
+            self._services.sessions.terms.begin(entry.name, seconds)
+            if seconds > 0:
+                self._tasks.spawn(self._prolong(entry.name.decode(), seconds))
 
     async def _prolong(self, name: str, lifetime: int) -> None:
         try:

@@ -10,6 +10,7 @@ from typing import Any
 from accel.http1 import Exchange, KeyCache, KeyEntry
 from accel.limits import clock_ms
 from core.access.answers import Answers
+from core.access.terms import Terms
 from core.sessions.keyspace import Found, KeySpace
 from core.sessions.model import SessionError
 from core.sessions.policies import Policies, PolicyError, apply
@@ -34,6 +35,7 @@ class SessionLoader:
         self.loads = 0
         self.unknown = 0
         self.stale = 0
+        self.terms = Terms(cache)
         self._keyspace = keyspace
         self._answers = answers
         self._policies = Policies()

@@ -18,7 +18,7 @@ from core.apidef.xpath import XPath, XPathError, parse
 Source = Literal["header", "form", "body", "querystring"]
 SOURCES = ("header", "form", "body", "querystring")
 KINDS = ("value", "regex", "xpath")
-HIGHEST_INDEX = 15      # each match in front of the one that counts is another search
+HIGHEST_INDEX = 15  # each match in front of the one that counts is another search
 _PLACE = "$.custom_middleware.id_extractor"
 _CONFIG = f"{_PLACE}.extractor_config"
 _EVERY = "every request is answered with 400"
@@ -29,8 +29,13 @@ _WIDE = (
 )
 _NO_LINE_FEED = rf"(?:[^\n\x80-\xff]|{_WIDE})"
 _ANY = rf"(?:[\x00-\x7f]|{_WIDE})"
-_PIECE = re.compile(r"\\.|\[\^?\]?(?:\[:\^?[a-z]*:\]|\\.|[^\]\\])*\]|[^\\\[]|[\\\[]", re.DOTALL)
-_OPPOSITE = frozenset((r"\D", r"\W", r"\S"))
+_ESCAPE = r"\\x[0-9A-Fa-f]{2}|\\[0-7]{3}|\\."
+_PIECE = re.compile(rf"{_ESCAPE}|\[\^?\]?(?:\[:\^?[a-z]*:\]|\\.|[^\]\\])*\]|[^\\\[]|[\\\[]", re.DOTALL)
+_IN_CLASS = re.compile(rf"{_ESCAPE}|.", re.DOTALL)
+_SPACE = r"\t\n\f\r "  # \s in Go, where a vertical tab is none
+_OPPOSITE = {r"\D": r"\d", r"\W": r"\w", r"\S": _SPACE}
+_FLAGS = re.compile(r"\(\?([is]+)\)")
+_GROUP = re.compile(r"\(\?(?!P<\w+>|-?i?:)[^:)]{0,20}.?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,20 +135,46 @@ def _text(config: dict[str, Any], key: str) -> str:
 def _pattern(expression: str) -> bytes:
     """A Go expression as one over UTF-8 bytes, in which "." and negated classes stand for whole characters: a count of bytes
     would cut credentials short, and so give different ones the same id. Raises re.error."""
-    pieces = []
-    for piece in _PIECE.findall(expression):
-        if piece == ".":
-            pieces.append(_NO_LINE_FEED)
-        elif piece.startswith("[^") or piece in _OPPOSITE:
-            ascii_only = rf"{piece[:-1]}\x80-\xff]" if piece.startswith("[^") else rf"[^\{piece[1].lower()}\x80-\xff]"
-            pieces.append(rf"(?:{ascii_only}|{_WIDE})")
-        elif len(piece) == 1 and not piece.isascii():
-            pieces.append(f"(?:{piece})")
-        elif piece.startswith("[") and re.search(r"\\[DWS]", piece):
-            raise re.error(f"{piece!r} is not supported here; write the characters of the class")
-        else:
-            pieces.append(piece)
-    flags = re.match(r"\(\?([is]+)\)", expression)
-    if flags and "s" in flags[1]:
-        pieces = [_ANY if piece == _NO_LINE_FEED else piece for piece in pieces]
-    return translated("".join(pieces), dot_all=False).encode()
+    pieces = _PIECE.findall(expression)
+    flags = _FLAGS.match(expression)
+    plain = "".join(piece if len(piece) == 1 else "x" for piece in pieces)
+    group = _GROUP.search(plain, flags.end() if flags else 0)
+    if group:
+        raise re.error(f"{group[0]!r} is not supported here")
+    if not expression.isascii() and ((flags and "i" in flags[1]) or "(?i:" in plain):
+        raise re.error("characters outside ASCII are not supported together with the flag i")
+    any_one = _ANY if flags and "s" in flags[1] else _NO_LINE_FEED
+    return translated("".join(_piece(piece, any_one) for piece in pieces), dot_all=False).encode()
+
+
+def _piece(piece: str, any_one: str) -> str:
+    """One character, escape or class of an expression, for bytes. any_one: what "." stands for."""
+    if piece == ".":
+        return any_one
+    if piece in _OPPOSITE:
+        return rf"(?:[^{_OPPOSITE[piece]}\x80-\xff]|{_WIDE})"
+    if len(piece) == 1:
+        return piece if piece.isascii() else f"(?:{piece})"
+    if piece.startswith("["):
+        if not piece.isascii() or "[:" in piece:
+            raise re.error(f"{piece!r} is not supported here; write its characters, outside ASCII as alternatives")
+        inside = "".join(_in_class(one) for one in _IN_CLASS.findall(piece[1:-1]))
+        return rf"(?:[{inside}\x80-\xff]|{_WIDE})" if inside.startswith("^") else f"[{inside}]"
+    _check_escape(piece)
+    return f"[{_SPACE}]" if piece == r"\s" else piece
+
+
+def _in_class(one: str) -> str:
+    if one in _OPPOSITE:
+        raise re.error(f"{one} in a class is not supported here; write the characters of the class")
+    if len(one) > 1:
+        _check_escape(one)
+    if one == r"\s":
+        return _SPACE
+    return f"\\{one}" if one in "[&|~" else one  # of which Python warns, as of set operations to come
+
+
+def _check_escape(escape: str) -> None:
+    wide = int(escape[2:], 16) if escape[1] == "x" and escape[2:] else int(escape[1:], 8) if len(escape) == 4 else 0
+    if wide > 0x7F or not escape.isascii():
+        raise re.error(f"{escape} is not supported here; write the character itself")

@@ -30,8 +30,9 @@ if TYPE_CHECKING:
 log = logging.getLogger("preforge.plugins")
 
 MARK = "preforge_extracted_by"
-"""Name in the meta data of sessions that an ID extractor found: who made them. A session of another hook, or of a value from
-another place of the request, is nobody's identity here."""
+"""Name in the meta data of sessions that an ID extractor found: who made them, and for whom. A session of another hook, or of a
+value from another place of the request, is nobody's identity here; nor is that of another client, whose key may have the same
+name in the store, since hashes of keys are short (tyk-core 5.3)."""
 
 class CustomAuth:
     """The auth_check of one API."""
@@ -44,10 +45,10 @@ class CustomAuth:
         extractor: Extractor | None,
         credential: AuthSpec,
         *,
-        maker: str,
+        maker: bytes,
         skips_ignored: bool,
     ) -> None:
-        """credential: where the client's key is, for events; maker: which hook and extractor this is, in a few characters;
+        """credential: where the client's key is, for events; maker: which hook and extractor this is, in up to 64 bytes;
         skips_ignored: paths of the list `ignored` need no key and do not call the hook."""
         self._services = services
         self._keys = keys
@@ -94,7 +95,7 @@ class CustomAuth:
         extracted = state_of(x).extracted
         meta = session.get("meta_data")
         if extracted and isinstance(meta, dict | None):
-            session = {**session, "meta_data": {**(meta or {}), MARK: self._maker}}
+            session = {**session, "meta_data": {**(meta or {}), MARK: self._mark(extracted.encode())}}
         return self._keys.take(x, session, extracted or token, self.credential)
 
     def forbid(self, x: Exchange) -> None:
@@ -114,6 +115,9 @@ class CustomAuth:
     def _session_id(self, value: bytes) -> str:
         digest = hashlib.md5(value, usedforsecurity=False).hexdigest()
         return self._services.keyspace.full(self._keys.org, digest)
+
+    def _mark(self, session_id: bytes) -> str:
+        return hashlib.blake2b(session_id, key=self._maker, digest_size=16).hexdigest()
 
     async def _look(self, x: Exchange, serial: int, session_id: bytes, ask: Callable[[], object]) -> None:
         try:
@@ -136,7 +140,7 @@ class CustomAuth:
     def _used(self, x: Exchange, entry: KeyEntry) -> bool:
         """Let a stored session be the request's, if its plugin said that it may until now (id_extractor_deadline)."""
         session = entry.session
-        if session["id_extractor_deadline"] <= time.time() or session["meta_data"].get(MARK) != self._maker:
+        if session["id_extractor_deadline"] <= time.time() or session["meta_data"].get(MARK) != self._mark(entry.token):
             return False
         self._services.extraction.found += 1
         self._keys.in_use(entry, entry.raw.session)
@@ -188,5 +192,5 @@ def make_auth(
         extractor = Extractor(
             auth.extractor, lambda: int(config().preforge.limits.max_extract_bytes), services.extraction
         )
-    maker = hashlib.sha256(f"{hook}\0{auth.extractor}".encode("utf-8", "surrogatepass")).hexdigest()[:32]
+    maker = hashlib.sha256(f"{hook}\0{auth.extractor}".encode("utf-8", "surrogatepass")).digest()
     return CustomAuth(services, keys, tasks, extractor, auth.credential, maker=maker, skips_ignored=rich)

@@ -1,7 +1,8 @@
 """ID extractors: a client's identity out of its request, so that a plugin is not asked about it each time (tyk-plugins 4.3).
 
-A value that several clients can share without knowing of it is none: an empty one, and one that a request gives more than once,
-because the plugin may believe another of them than the one that counts here.
+A value that several clients can share without knowing of it is none: an empty one, and a parameter that a request gives more
+than once, because the plugin may believe another of them than the one that counts here. Of a header the first value counts, as
+plugins see it.
 """
 
 from __future__ import annotations

@@ -422,7 +422,11 @@ class Master:
 
     @staticmethod
     def _end_strays(pid: int) -> None:
-        count = kill_session(pid)
+        try:
+            count = kill_session(pid)
+        except OSError as error:
+            log.error("processes that the worker %d has left behind cannot be looked for: %s", pid, error)
+            return
         if count:
             log.warning("%d processes that belonged to the worker %d were killed", count, pid)
 

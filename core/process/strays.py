@@ -19,7 +19,7 @@ MOST_ROUNDS = 20  # a process that is killed may just have started another one
 
 def kill_session(leader: int) -> int:
     """SIGKILL to all processes of a session but its leader, which is dead and not reaped yet, so that the number still is its
-    own. Returns how many there were."""
+    own. Returns how many there were. Raises OSError where /proc cannot be read."""
     killed: set[int] = set()
     for _ in range(MOST_ROUNDS):
         found = {pid for pid in _members(leader) if pid not in killed}

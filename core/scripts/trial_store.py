@@ -69,6 +69,9 @@ class NotKept(KeySpace):
     async def save(self, name: str, session: SessionData, lifetime: int | None, *, existing: bool = False) -> bool:
         return True
 
+    async def prolong(self, name: str, lifetime: int) -> None:
+        return
+
 
 @dataclass(frozen=True, slots=True)
 class TrialServices:

@@ -194,6 +194,13 @@ def test_rights_expiry_and_quota_of_a_found_session_are_checked(site: AuthSite) 
     assert len(site.call.calls) == 1
 
 
+def test_a_session_that_expires_while_it_is_in_use_ends(site: AuthSite) -> None:
+    site.serve(only_once(id_extractor_deadline=soon(), expires=int(time.time()) + 2), EXTRACTOR)
+    assert [site.get().status for _ in range(3)] == [200] * 3
+    wait_for(lambda: site.get().status == 401, "it has expired")
+    assert len(site.call.calls) == 1
+
+
 def test_policies_of_a_found_session_are_those_of_now(site: AuthSite) -> None:
     opened = {"access_rights": {"api": {"api_id": "api", "versions": ["Default"]}}}
     site.apply(policies({"id": "p", "rate": 44, "per": 1, **opened}))
@@ -225,7 +232,7 @@ def test_a_session_that_is_used_lives_on_in_the_store(site: AuthSite, monkeypatc
     site.get()
     assert b"cmdstat_expire" not in site.store.ask("INFO", "commandstats")      # one part of 32 has to pass
     later = clock_ms() + 10_000
-    monkeypatch.setattr("core.access.custom_keys.clock_ms", lambda: later)
+    monkeypatch.setattr("core.access.terms.clock_ms", lambda: later)
     for _ in range(3):
         assert site.get().status == 200
     wait_for(lambda: site.lifetime(name) > 300, "the lifetime begins anew")
@@ -300,6 +307,17 @@ def test_session_ids_follow_hash_key_function(path: DataPath, redis: Valkey, fun
         token = site.keyspace.full(ORG, hashlib.md5(b"alice").hexdigest())
         assert {seen for seen, _ in site.seen} == {token}
         assert site.store.ask("KEYS", "*") == [b"apikey-" + site.keyspace.name_of(token).encode()]
+
+
+def test_two_clients_with_one_hash_are_two_clients(path: DataPath, redis: Valkey) -> None:
+    one, two = "client17333", "client34725"
+    with auth_site(path, redis, options(hash_keys=True)) as site:
+        assert site.keyspace.name_of(name_of(one)) == site.keyspace.name_of(name_of(two))   # Tyk's hashes have 32 bits
+        site.serve(only_once(id_extractor_deadline=soon(), alias="one"), EXTRACTOR)
+        assert [site.get(one).status for _ in range(3)] == [200] * 3
+        site.call.plugin = lambda given: Reply("error", detail="not you")
+        assert site.refused(site.get(two)) == (403, "Key not authorised")
+        assert site.get(one).status == 200
 
 
 @pytest.mark.parametrize("value", ["x" * 8000, "caf\xe9\xff", "a b\tc", "\u00e9" * 100])

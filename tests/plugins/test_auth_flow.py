@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -12,7 +11,6 @@ from typing import Any
 import pytest
 
 from accel.http1 import Exchange, PyStep, Step
-from accel.limits import clock_ms
 from coprocess.driver import Format, Reply, Ticket
 from coprocess.proto.coprocess_object_pb2 import Object
 from core.access.custom_keys import carried
@@ -170,6 +168,23 @@ def test_rates_and_quotas_are_those_of_the_key(site: AuthSite) -> None:
     assert [site.get("carol").status for _ in range(3)] == [200, 200, 429]
 
 
+@pytest.mark.parametrize(
+    ("limit", "status"), [({"quota_max": 3, "quota_renewal_rate": 3600}, 403), ({"rate": 3.0, "per": 60.0}, 429)]
+)
+def test_limits_hold_though_the_plugin_returns_another_session_each_time(site: AuthSite, limit: Any, status: int) -> None:
+    def plugin(given: Object) -> Any:
+        return accepts(alias=str(len(site.call.calls)), **limit)(given)
+
+    site.serve(plugin)
+    with ExitStack() as open_ones:
+        clients = [open_ones.enter_context(site.path.connect()) for _ in range(8)]
+        for client in clients:
+            client.send(b"GET /api/x HTTP/1.1\r\nHost: g\r\nAuthorization: alice\r\n\r\n")
+        assert sorted(client.read().status for client in clients) == [200] * 3 + [status] * 5
+    assert site.get().status == status
+    assert len(site.call.calls) == 9
+
+
 def test_a_deleted_key_begins_anew(site: AuthSite) -> None:
     site.serve(accepts(quota_max=1, quota_renewal_rate=3600))
     assert [site.get().status for _ in range(2)] == [200, 403]
@@ -288,51 +303,6 @@ def test_other_policies_count_from_the_next_request_on(site: AuthSite) -> None:
     assert site.refused(site.get()) == (403, "Key is inactive, please renew")
     site.apply(policies())
     assert site.refused(site.get()) == NO_KEY
-
-
-# -- how long ------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("api", "respects", "more", "least", "most"),
-    [
-        (0, False, {}, -1, -1),
-        (90, False, {}, 80, 90),
-        (90, False, {"session_lifetime": 50}, 40, 50),
-        (90, True, {"expires": 300}, 290, 300),
-        (90, True, {"expires": 20}, 80, 90),
-        (90, True, {"expires": 0}, -1, -1),
-        (0, False, {"post_expiry_action": "delete", "expires": 40}, 30, 40),
-        (0, False, {"post_expiry_action": "retain", "post_expiry_grace_period": 60, "expires": 40}, 90, 100),
-        (90, False, {"session_lifetime": 2**62}, 3_162_000_000, 3_162_240_000),
-    ],
-)
-def test_sessions_are_kept_as_long_as_they_and_the_api_say(
-    site: AuthSite, api: int, respects: bool, more: Any, least: int, most: int
-) -> None:
-    given = {**more, "expires": int(time.time()) + more["expires"]} if more.get("expires") else more
-    site.serve(accepts(**given), lifetime=api, respects=respects)
-    assert site.get().status == 200
-    assert least <= site.lifetime("alice") <= most
-
-
-def test_a_session_that_the_plugin_confirms_lives_on_in_the_store(site: AuthSite, monkeypatch: pytest.MonkeyPatch) -> None:
-    site.serve(accepts(alias="Al"), lifetime=320)
-    for _ in range(2):      # the notification of the first write empties the cache
-        site.get()
-        site.settle()
-    site.store.ask("EXPIRE", "apikey-alice", "100")
-    later = clock_ms() + 10_000
-    monkeypatch.setattr("core.access.custom_keys.clock_ms", lambda: later)
-    assert site.get().status == 200
-    wait_for(lambda: site.lifetime("alice") > 300, "the lifetime begins anew")
-
-
-def test_a_forced_lifetime_goes_before_all_others(path: DataPath, redis: Valkey) -> None:
-    with auth_site(path, redis, options(force_global_session_lifetime=True, global_session_lifetime=500)) as site:
-        site.serve(accepts(session_lifetime=10), lifetime=90)
-        assert site.get().status == 200
-        assert 490 <= site.lifetime("alice") <= 500
 
 
 def test_hashed_keys_are_stored_under_their_hash(path: DataPath, redis: Valkey) -> None:

@@ -96,6 +96,23 @@ def test_an_extractor_that_cannot_work_names_its_field(section: Json, field: str
     assert "every request is answered with 400" in finding.message
 
 
+@pytest.mark.parametrize(
+    "expression",
+    [
+        # Each of them would find something else than in Go, and so might take two clients for one.
+        "(?s:id=.*)", "(?m)^id=.*$", "a(?s).", "(?-s:.)", "(?U)a+", "(?x)a b", "(?#c)a", r"[^\W]+", r"[\D]",
+        r"\xe9+", r"[\xe9]", r"\351", r"\é+", "[é-ü]", "[^é]", "[[:alpha:]]", "(?i)é", "(?i:a)é", r"\pL", r"\Qa.c\E",
+    ],
+)  # fmt: skip
+def test_an_expression_that_would_mean_something_else_than_in_go_is_refused(expression: str) -> None:
+    auth, (finding,) = compiled(extractor("body", "regex", regex_expression=expression))
+    assert auth is not None
+    assert auth.extractor is not None
+    assert auth.extractor.problem
+    assert finding.path == "$.custom_middleware.id_extractor.extractor_config.regex_expression"
+    assert finding.message.startswith("it does not compile: ")
+
+
 def test_custom_authentication_is_only_where_it_was_asked_for() -> None:
     assert compiled(extractor(header_name="X"), use_keyless=True)[0] is None
     assert compiled(extractor(header_name="X"), custom_plugin_auth_enabled=False)[0] is None

@@ -162,6 +162,14 @@ def test_an_extractor_with_a_problem_finds_nothing(ask: Request) -> None:
         ("é+", 0, "aéé", "éé"),
         ("(?i)KEY", 0, "a key", "key"),
         ("a$", 0, "a\n", ""),
+        (r"\S+", 0, "a\vb c", "a\vb"),       # Go has no vertical tab among the spaces
+        (r"\s+", 0, "\v \t", " \t"),
+        (r"[^\s]+", 0, "a\vb c", "a\vb"),
+        (r"[\s_]+", 0, "a\v_ ", "_ "),
+        (r"[a&&b[|~]+", 0, "x~a&|b[", "~a&|b["),
+        (r"\x61\142", 0, "ab", "ab"),
+        ("(?i:K)ey", 0, "kEy key", "key"),
+        (r"a\(?b", 0, "a(b", "a(b"),
     ],
 )
 def test_matches_are_those_of_go(ask: Request, expression: str, index: int, text: str, found: str) -> None:

@@ -256,15 +256,16 @@ def test_one_that_ignores_sigterm_is_killed_on_close() -> None:
     assert gone(pids[0])
 
 
-def test_a_flood_of_standard_error_holds_up_no_call() -> None:
+@pytest.mark.parametrize("rate", [1, 50])
+def test_a_flood_of_standard_error_holds_up_no_call(rate: int) -> None:
     async def use(b: Bench) -> None:
         flood = b.send("flood", n=1)
         assert json.loads((await flood).message)["n"] == 1
         assert (await b.result("echo", n=2))["n"] == 2
 
-    b = bench(use)
+    b = bench(use, log_rate=rate)
     assert b.driver.counts()["stderr_lines_dropped"] > 100_000
-    assert sum("noise" in text for _, text in b.log) <= 50 * 30
+    assert 0 < sum("noise" in text for _, text in b.log) <= rate * 30
 
 
 def test_children_killed_under_load_cost_their_own_calls_and_nothing_is_mixed_up() -> None:
