@@ -185,3 +185,19 @@ def test_a_reload_runs_what_has_changed_in_a_directory_of_the_configuration(site
     gateway.reload()
     wait_for(lambda: by(gateway.fetch("/a/x")) == ["two a"], "the new code")
     wait_for(lambda: hosts_of(gateway) == before, "the end of the process before")
+
+
+def test_a_reload_goes_over_when_the_new_code_has_been_imported(site: Site, tmp_path: Path) -> None:
+    """Which may take longer than a call may."""
+    code = "import time\ntime.sleep(1.5)\n" + CODE.replace("tyk.store_data", "(lambda *data: None)")
+    for name in ("one", "two"):
+        bundle(tmp_path / "served", f"{name}.zip", code.replace("VERSION", name), pre=[{"name": "before"}])
+    definition = api("a", "/a/", site.upstream.url, custom_middleware_bundle="one.zip")
+    gateway = site.gateway(definition, **conf_of(tmp_path, preforge={"plugins": {"deadline": 0.5}}))
+    assert by(gateway.fetch("/a/x")) == ["one a"]
+    gateway.write_api({**definition, "custom_middleware_bundle": "two.zip"})
+    gateway.reload()
+    seen = []
+    wait_for(lambda: seen.append(gateway.fetch("/a/x")) or by(seen[-1]) == ["two a"], "the new bundle")  # type: ignore[func-returns-value]
+    assert {answer.status for answer in seen} == {200}
+    assert {tuple(by(answer)) for answer in seen} == {("one a",), ("two a",)}
