@@ -189,11 +189,11 @@ def test_a_reload_runs_what_has_changed_in_a_directory_of_the_configuration(site
 
 def test_a_reload_goes_over_when_the_new_code_has_been_imported(site: Site, tmp_path: Path) -> None:
     """Which may take longer than a call may."""
-    code = "import time\ntime.sleep(1.5)\n" + CODE.replace("tyk.store_data", "(lambda *data: None)")
+    code = "import time\ntime.sleep(3)\n" + CODE.replace("tyk.store_data", "(lambda *data: None)")
     for name in ("one", "two"):
         bundle(tmp_path / "served", f"{name}.zip", code.replace("VERSION", name), pre=[{"name": "before"}])
     definition = api("a", "/a/", site.upstream.url, custom_middleware_bundle="one.zip")
-    gateway = site.gateway(definition, **conf_of(tmp_path, preforge={"plugins": {"deadline": 0.5}}))
+    gateway = site.gateway(definition, **conf_of(tmp_path, preforge={"plugins": {"deadline": 2}}))
     assert by(gateway.fetch("/a/x")) == ["one a"]
     gateway.write_api({**definition, "custom_middleware_bundle": "two.zip"})
     gateway.reload()
