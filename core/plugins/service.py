@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("preforge.plugins")
 
 LINGER_SECONDS = 10.0   # that a driver stays which no API names any more: requests that began before may call it still
+IMPORT_SECONDS = 10.0   # that a reload, or the start of a worker, waits at most for the code of Python plugins to be imported
 LINGER_RELOADS = 4      # whose drivers may stay so at once: reloads in a row must not fill the machine with processes
 CLOSE_SECONDS = 5.0     # for calls under way, when a driver is given up
 _STATUS = {"up": "pass", "connecting": "warn", "down": "fail", "disabled": "fail"}
@@ -109,15 +110,26 @@ class PluginService:
         self.options = plugin_options(config)
 
     async def prepare(self, specs: Iterable[PlanSpec]) -> list[Finding]:
-        """Start the drivers that the configuration and these APIs name, and give up those that nothing names any more."""
+        """Start the drivers that the configuration and these APIs name, and give up those that nothing names any more.
+
+        New drivers of changed settings take their calls at once, those of other bundles when the APIs do.
+        """
         named = {SlotKey(name, server.driver) for name, server in self._enabled().items() if not server.bundled}
         named |= {key for spec in specs for key in self._keys(spec)}
-        await asyncio.gather(*(starting for key in named if (starting := self._open(key)) is not None))
+        opened = {key: starting for key in named if (starting := self._open(key)) is not None}
+        await asyncio.gather(*opened.values())
+        await self._imported([self._slots[key] for key in opened if key.driver == "python"])
         self._leave([key for key in self._slots if key not in named and key not in self._idle])
         return [
             Finding("error", "tyk.conf", "$.preforge.plugins.servers", slot.problem)
             for key, slot in self._slots.items() if key in named and slot.driver is None and slot.problem
         ]  # fmt: skip
+
+    async def _imported(self, slots: list[Slot]) -> None:
+        """Wait, but not without end, until new processes can be called: meanwhile those that they replace are."""
+        end = time.monotonic() + IMPORT_SECONDS
+        while any(slot.state().status == "connecting" for slot in slots) and time.monotonic() < end:
+            await asyncio.sleep(0.01)
 
     def _leave(self, keys: list[SlotKey]) -> None:
         """Give up drivers in a while; those of an earlier reload at once if there were many since."""

@@ -153,7 +153,7 @@ def _take_pipes() -> tuple[int, int]:
 
     Under high numbers: one that a plugin closes by mistake must not come back as a file that the plugin opens.
     """
-    aside = min(ASIDE, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 8)
+    aside = max(3, min(ASIDE, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 8))
     source, sink = (fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, aside) for fd in (0, 1))
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)

@@ -1,4 +1,4 @@
-# ruff: noqa: PTH118, PTH119, PTH122 - pathlib would make each start longer
+# ruff: noqa: PTH113, PTH118, PTH119, PTH120, PTH122 - pathlib would make each start longer
 """Imports from a bundle's directory: only what the gateway has seen when it loaded the bundle, and only from source.
 
 Bytecode is never read: a `__pycache__` beside the files would be code that nobody verified.
@@ -58,7 +58,25 @@ class Directory:
         real = os.path.realpath(path)
         if real != self.root and not real.startswith(self.root + os.sep):
             raise ImportError(f"{path}: not part of the bundle")
+        archive = self._archive(real)
+        if archive and (self._sums is None or self._is_whole(archive)):
+            raise ImportError(f"{path}: left to zipimport")
         return FileFinder(path, (self._extension, EXTENSION_SUFFIXES), (self._source, SOURCE_SUFFIXES))  # type: ignore[arg-type]
+
+    def _archive(self, real: str) -> str:
+        """The file that a path of the bundle leads into, as into a zip archive; "" if it leads to a directory."""
+        while len(real) > len(self.root) and not os.path.isfile(real):
+            real = os.path.dirname(real)
+        return real if len(real) > len(self.root) else ""
+
+    def _is_whole(self, path: str) -> bool:
+        """Whether an archive is as it was verified."""
+        with open(path, "rb") as file:
+            try:
+                check_sum("", path, file.read(), self._expected("", path))
+            except ImportError:
+                return False
+        return True
 
     def _source(self, name: str, path: str) -> Any:
         return Source(name, path, self._expected(name, path))

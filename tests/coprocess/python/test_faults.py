@@ -318,15 +318,15 @@ async def test_memory_is_bounded_and_taken_back(bundle: Path) -> None:
 @on_loop
 async def test_no_more_calls_are_put_behind_one_that_is_stuck(bundle: Path) -> None:
     """Where another process is there for them."""
-    async with hosted(bundle, processes=2) as host:
+    async with hosted(bundle, grace=0.1, processes=2) as host:
         await host.up()
         for _ in range(60):
             await asyncio.gather(host.call("Fine"), host.call("Fine"))
-        stuck = host.send("Loop", deadline=1.0)
+        stuck = host.send("Loop", deadline=60)
         await asyncio.sleep(0.05)
         for _ in range(20):
-            assert await gathered(*(host.send("Fine", deadline=0.8) for _ in range(16))) == ["ok"] * 16
-        assert (await stuck).outcome == "timeout"
+            assert await gathered(*(host.send("Fine", deadline=10) for _ in range(16))) == ["ok"] * 16
+        assert not stuck.done()
 
 
 @on_loop

@@ -7,6 +7,7 @@ import os
 import py_compile
 import shutil
 import sys
+import zipfile
 from hashlib import sha256
 from pathlib import Path
 
@@ -244,6 +245,31 @@ async def test_an_extension_module_is_verified_too(tmp_path: Path) -> None:
         assert (await host.call("H")).request.set_headers["File"] == str(bundle / name)
     async with hosted(bundle, verified=sums | {name: "0" * 64}) as host:
         assert "not what was verified" in (await host.failed("H")).detail
+
+
+@on_loop
+async def test_archives_on_the_path_are_verified_too(tmp_path: Path) -> None:
+    """A zip file of modules in the bundle."""
+    code = """
+        import os, sys
+        sys.path.insert(0, os.path.join(os.path.dirname(__file__), "libs.zip"))
+        import zipped.inner
+
+        @Hook
+        def H(request, session, spec):
+            request.add_header("V", zipped.inner.V)
+            return request, session
+    """
+    bundle = write_bundle(tmp_path / "b", code)
+    with zipfile.ZipFile(bundle / "libs.zip", "w") as archive:
+        archive.writestr("zipped/__init__.py", "")
+        archive.writestr("zipped/inner.py", "V = 'z'")
+    sums = {name: sha256((bundle / name).read_bytes()).hexdigest() for name in ("middleware.py", "libs.zip")}
+    async with hosted(bundle, verified=sums) as host:
+        assert (await host.call("H")).request.set_headers["V"] == "z"
+    for other in (sums | {"libs.zip": "0" * 64}, {"middleware.py": sums["middleware.py"]}):
+        async with hosted(bundle, verified=other) as host:
+            assert "No module named 'zipped'" in await host.down()
 
 
 @on_loop
