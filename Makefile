@@ -47,8 +47,9 @@ soak: build  ## reloads, a rolling upgrade and killed workers under load
 exact: build  ## limits under load from 4 workers: exactly as many requests pass as the limit says
 	$(BIN)/python -m bench.exact
 
-faults: build  ## the store killed, paused and slowed under load, and what clients see
+faults: build  ## the store killed, paused and slowed under load, then plugins killed, and what clients see
 	$(BIN)/python -m bench.faults
+	$(BIN)/python -m bench.plugin_faults
 
 docs: build  ## regenerate the options reference and tyk.conf.example
 	$(BIN)/python -m core.config.render

@@ -37,8 +37,13 @@ def cpu_seconds(pid: int) -> float:
 
 
 def plugin_seconds(pid: int) -> float:
-    """The same of the processes that the children of a process have started: of a gateway, the plugins of its workers."""
-    return _cpu_seconds([below for child in _children(pid) for below in tree(child)[1:]])
+    """The same of plugins(pid)."""
+    return _cpu_seconds(plugins(pid))
+
+
+def plugins(pid: int) -> list[int]:
+    """What the children of a process have started: of a gateway, the plugins of its workers."""
+    return [below for child in _children(pid) for below in tree(child)[1:]]
 
 
 def _cpu_seconds(pids: list[int]) -> float:

@@ -1,4 +1,4 @@
-"""A gRPC server with one hook, cheap enough that the gateway is what a benchmark measures.
+"""A gRPC server with few hooks, cheap enough that the gateway is what a benchmark measures.
 
 It serves coprocess.Dispatcher/Dispatch over HTTP/2 (RFC 9113) as far as small calls need it: each Object is decoded with the
 generated classes, changed and encoded again. A request or reply that does not fit one frame is answered with
@@ -19,7 +19,7 @@ from google.protobuf.message import DecodeError
 from coprocess.grpc import hpack
 from coprocess.proto import coprocess_object_pb2 as messages
 
-HOOK = "benchPre"
+HOOK, MARK, LET_IN = "benchPre", "mark", "letIn"
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _DATA, _HEADERS, _RESET, _SETTINGS, _PING, _WINDOW = 0, 1, 3, 4, 6, 8
 _END_STREAM, _END_HEADERS, _PADDED, _PRIORITY, _ACK = 1, 4, 8, 32, 1
@@ -40,17 +40,23 @@ def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
 
 
 def answer(message: bytes) -> bytes | int:
-    """The hook: what pre.js does. message: an Object. Returns an Object, or a grpc-status."""
+    """Call a hook. message: an Object. Returns an Object, or a grpc-status."""
     try:
         thing = messages.Object.FromString(message)
     except DecodeError:
         return _INVALID
-    if thing.hook_name != HOOK:
-        return _UNIMPLEMENTED
     request = thing.request
-    request.set_headers["X-Bench"] = "1"
-    request.delete_headers.append("User-Agent")
-    request.add_params["bench"] = "1"
+    if thing.hook_name == HOOK:     # what pre.js does
+        request.set_headers["X-Bench"] = "1"
+        request.delete_headers.append("User-Agent")
+        request.add_params["bench"] = "1"
+    elif thing.hook_name in (MARK, LET_IN):
+        request.set_headers["X-Token"] = request.url.rpartition("/")[2]     # tells the upstream what the plugin was asked about
+        if thing.hook_name == LET_IN:
+            thing.session.rate, thing.session.per = 1e9, 1
+            thing.session.metadata["token"] = "bench"
+    else:
+        return _UNIMPLEMENTED
     return bytes(thing.SerializeToString())
 
 

@@ -1,4 +1,4 @@
-"""A plugin over pipes with one hook: newline framing, one call after the other, the standard library's JSON."""
+"""A plugin over pipes with two hooks: newline framing, one call after the other, the standard library's JSON."""
 
 from __future__ import annotations
 
@@ -6,18 +6,21 @@ import json
 import sys
 from typing import Any
 
-HOOK = "benchPre"
+HOOK, MARK = "benchPre", "mark"
 
 
 def answer(call: dict[str, Any]) -> dict[str, Any]:
-    """The hook: what pre.js does."""
+    """What pre.js does, or a mark that tells the upstream what the plugin was asked about."""
     thing = call["params"]
-    if thing["hook_name"] != HOOK:
-        return {"jsonrpc": "2.0", "id": call["id"], "error": {"code": -32601, "message": "there is no such hook"}}
     request = thing["request"]
-    request["set_headers"]["X-Bench"] = "1"
-    request["delete_headers"].append("User-Agent")
-    request["add_params"]["bench"] = "1"
+    if thing["hook_name"] == HOOK:
+        request["set_headers"]["X-Bench"] = "1"
+        request["delete_headers"].append("User-Agent")
+        request["add_params"]["bench"] = "1"
+    elif thing["hook_name"] == MARK:
+        request["set_headers"]["X-Token"] = request["url"].rpartition("/")[2]
+    else:
+        return {"jsonrpc": "2.0", "id": call["id"], "error": {"code": -32601, "message": "there is no such hook"}}
     return {"jsonrpc": "2.0", "id": call["id"], "result": thing}
 
 

@@ -65,21 +65,21 @@ def grpc_unix(folder: Path, cpus: set[int]) -> Setup:
     return _wait(server, lambda: server.wait_socket(path), f"unix://{path}")
 
 
-def jsonrpc(_folder: Path, _cpus: set[int]) -> Setup:
+def jsonrpc(_folder: Path, _cpus: set[int], hook: str = HOOK) -> Setup:
     """One child per worker, over pipes."""
     _need("coprocess.jsonrpc.envelope", "coprocess.children.spawn")
     server = {"driver": "jsonrpc", "command": [sys.executable, str(_HERE / "jsonrpc_plugin.py")]}
     options = {"coprocess_options": {"enable_coprocess": True}, "preforge": {"plugins": {"servers": {"bench": server}}}}
-    return Setup(_hook("jsonrpc"), options, children=True)
+    return Setup(hooked("jsonrpc", hook), options, children=True)
 
 
-def python(folder: Path, _cpus: set[int]) -> Setup:
+def python(folder: Path, _cpus: set[int], hook: str = HOOK) -> Setup:
     """A bundle, in one host process per worker."""
     _need("coprocess.children.spawn", "google.protobuf")
     code = (_HERE / "middleware.py").read_bytes()
     manifest = {
         "file_list": ["middleware.py"], "checksum": hashlib.md5(code, usedforsecurity=False).hexdigest(), "signature": "",
-        **_hook("python"),
+        **hooked("python", hook),
     }  # fmt: skip
     with zipfile.ZipFile(folder / "bench.zip", "w") as archive:
         archive.writestr("manifest.json", json.dumps(manifest))
@@ -91,8 +91,20 @@ def python(folder: Path, _cpus: set[int]) -> Setup:
     return Setup({"custom_middleware_bundle": "bench.zip"}, options, children=True)
 
 
-def _hook(driver: str) -> dict[str, Any]:
-    return {"custom_middleware": {"driver": driver, "pre": [{"name": HOOK}]}}
+def hooked(driver: str, name: str = HOOK) -> dict[str, Any]:
+    """What gives a definition a pre hook."""
+    return {"custom_middleware": {"driver": driver, "pre": [{"name": name}]}}
+
+
+def grpc_command(address: str) -> list[str]:
+    """Of the server. address: a port of 127.0.0.1, or the path of a socket. Raises Absent."""
+    _need(*_GRPC, "google.protobuf", "coprocess.proto.coprocess_object_pb2")
+    return [sys.executable, str(_HERE / "grpc_server.py"), address]
+
+
+def grpc_options(target: str) -> dict[str, Any]:
+    """What tells tyk.conf of the server."""
+    return {"coprocess_options": {"enable_coprocess": True, "coprocess_grpc_server": target}}
 
 
 def _need(*modules: str) -> None:
@@ -106,8 +118,7 @@ def _need(*modules: str) -> None:
 
 
 def _grpc_server(folder: Path, cpus: set[int], address: str) -> Child:
-    _need(*_GRPC, "google.protobuf", "coprocess.proto.coprocess_object_pb2")
-    return Child("grpc-plugin", [sys.executable, str(_HERE / "grpc_server.py"), address], folder, cpus)
+    return Child("grpc-plugin", grpc_command(address), folder, cpus)
 
 
 def _wait(server: Child, served: Callable[[], None], target: str) -> Setup:
@@ -116,4 +127,4 @@ def _wait(server: Child, served: Callable[[], None], target: str) -> Setup:
     except BaseException:
         server.end()
         raise
-    return Setup(_hook("grpc"), {"coprocess_options": {"enable_coprocess": True, "coprocess_grpc_server": target}}, server)
+    return Setup(hooked("grpc"), grpc_options(target), server)

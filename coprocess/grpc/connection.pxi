@@ -59,8 +59,6 @@ cdef class Connection(Sender):
         self.wire = None
         if self.timer is not None:
             self.timer.cancel()
-        if self.state == H_OPENING or self.state == H_READY:
-            self.caller.n[N_DISCONNECTS] += 1
         self.fail(O_AWAY, f"the connection was lost: {exc}" if exc is not None else "the server closed the connection")
         if not self.gone.done():
             self.gone.set_result(None)
@@ -93,6 +91,8 @@ cdef class Connection(Sender):
     cdef int take_no_more(self, str why) except -1:
         if self.state == H_READY:
             self.caller.ready.remove(self)
+            if not self.caller.closing:
+                self.caller.n[N_DISCONNECTS] += 1
         if self.state < H_DRAINING:
             self.state = H_DRAINING
         for future in (self.opened, self.ended):

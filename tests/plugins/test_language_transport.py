@@ -173,6 +173,24 @@ def test_a_crash_under_load_refuses_until_the_server_is_back(language: Language,
         assert set(calls(server).values()) == {1}
 
 
+def test_a_call_that_nobody_waits_for_ends_at_the_server_too(language: Language, tmp_path: Path, upstream: Upstream) -> None:
+    server = foreign(language, tmp_path / "plugin")
+    apis = [plugged("gone", upstream.url, pre="waits")]
+    apis.append(plugged("late", upstream.url, pre="waits", definition={"preforge": {"plugins": {"deadline": 0.3}}}))
+    with gateway_for(server, tmp_path, upstream, *apis) as gateway:
+        before = len(upstream.requests)
+        assert gateway.fetch("/late/x").status == 500
+        wait_for(lambda: len(server.ended("waits")) == 1, "the end by its deadline")
+        with gateway.connect() as client:
+            client.send(get("/gone/x"))
+            wait_for(lambda: len(server.seen("waits")) == 2, "the call")
+            client.reset()
+        wait_for(lambda: len(server.ended("waits")) == 2, "the end by its client")
+        late, gone = (note["left"] for note in server.notes() if note.get("hook") == "waits")
+        assert late <= 300 < gone <= 5000, "milliseconds that the server was told"
+        assert len(upstream.requests) == before
+
+
 def test_over_tls_both_sides_know_each_other(language: Language, tmp_path: Path, upstream: Upstream) -> None:
     authority = Authority(tmp_path / "ca")
     cert, key = authority.files("localhost")

@@ -147,7 +147,7 @@ def test_goaway_moves_what_was_not_looked_at() -> None:
             replies.append(await tell(driver, b"3"))
             moved.set()
             counts = driver.counts()
-            assert (counts["goaways"], counts["retries"], counts["connects"]) == (1, 2, 2)
+            assert (counts["goaways"], counts["retries"], counts["connects"], counts["disconnects"]) == (1, 2, 2, 1)
             return [await calls[0].reply(), *replies]
 
     server = None

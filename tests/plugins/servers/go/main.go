@@ -2,7 +2,8 @@
 //
 //	server ADDRESS RECORD [--streams N] [--age MS] [--tls CERT,KEY,CA]
 //
-// ADDRESS is host:port or unix:PATH. RECORD gets one line for each call. SIGTERM stops it gracefully: what is under way ends.
+// ADDRESS is host:port or unix:PATH. RECORD gets one line for each call. The hook
+// waits ends with its call. SIGTERM stops it gracefully: what is under way ends.
 package main
 
 import (
@@ -57,7 +58,14 @@ func (s *server) Dispatch(ctx context.Context, o *pb.Object) (*pb.Object, error)
 		return nil, err
 	}
 	from, _ := peer.FromContext(ctx)
-	s.note(map[string]any{"hook": o.HookName, "object": raw, "peer": from.Addr.String()})
+	deadline, _ := ctx.Deadline()
+	left := time.Until(deadline).Milliseconds()
+	s.note(map[string]any{"hook": o.HookName, "object": raw, "peer": from.Addr.String(), "left": left})
+	if o.HookName == "waits" {
+		<-ctx.Done()
+		s.note(map[string]any{"ended": o.HookName})
+		return nil, ctx.Err()
+	}
 	hook, known := hooks[o.HookName]
 	if !known {
 		return nil, status.Errorf(codes.NotFound, "no hook %q", o.HookName)

@@ -1,8 +1,8 @@
 // A plugin server as users write them, on @grpc/grpc-js: node server.js ADDRESS RECORD PROTO [--streams N] [--age MS]
 // [--tls CERT,KEY,CA].
 //
-// ADDRESS is host:port or unix:PATH, PROTO the folder of coprocess_object.proto. RECORD gets one line for each call. SIGTERM
-// stops it gracefully: what is under way ends.
+// ADDRESS is host:port or unix:PATH, PROTO the folder of coprocess_object.proto. RECORD gets one line for each call. The
+// hook waits ends with its call. SIGTERM stops it gracefully: what is under way ends.
 "use strict";
 
 const fs = require("node:fs");
@@ -31,7 +31,12 @@ function note(what) {
 
 async function dispatch(call, reply) {
   const o = call.request;
-  note({ hook: o.hook_name, object: encode(o).toString("base64"), peer: call.getPeer() });
+  const left = call.getDeadline() - Date.now();
+  note({ hook: o.hook_name, object: encode(o).toString("base64"), peer: call.getPeer(), left });
+  if (o.hook_name === "waits") {
+    call.on("cancelled", () => note({ ended: o.hook_name }));
+    return;
+  }
   const hook = hooks[o.hook_name];
   if (hook === undefined) {
     reply({ code: grpc.status.NOT_FOUND, details: `no hook ${o.hook_name}` });
