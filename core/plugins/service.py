@@ -41,6 +41,8 @@ _COUNTERS = {
     shm.B_PLUGINS: ("busy",),
     shm.B_PLUGIN_MESSAGES: ("too_large",),
     shm.B_PLUGIN_EVENTS: ("events_dropped",),
+    shm.B_PLUGIN_LINES: ("lines_dropped", "stderr_lines_dropped", "notices_dropped"),
+    shm.B_PLUGIN_QUESTIONS: ("questions_refused",),
 }
 _GAUGES = {shm.G_PLUGINS_RUNNING: "in_flight", shm.G_PLUGINS_WAITING: "waiting"}
 
