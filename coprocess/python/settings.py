@@ -10,6 +10,8 @@ from typing import Protocol
 from coprocess.python.host import wire
 
 MIB = 1 << 20
+GIVEN = {"given": True}
+"""Metadata of a field that the gateway fills, and that is no setting of a user's."""
 
 
 class PythonServices(Protocol):
@@ -46,10 +48,10 @@ class PythonSettings:
 
     bundle: str
     """The bundle's directory; its last component is the name of the module (tyk-plugins 5.2)."""
-    verified: Mapping[str, str] | None = None
+    verified: Mapping[str, str] | None = field(default=None, metadata=GIVEN)
     """Hex SHA-256 of each file that may be imported, by its path in the bundle; what has changed since is refused. None: any
     file, as it is."""
-    listed: tuple[str, ...] | None = None
+    listed: tuple[str, ...] | None = field(default=None, metadata=GIVEN)
     """`file_list` of the manifest; None: as it stands in the directory when a process starts."""
     interpreter: str = field(default_factory=lambda: sys.executable)
     """A Python 3.8 or later, such as that of the plugin's virtual environment."""
