@@ -189,7 +189,7 @@ class PluginService:
         slot = self._slots.get(key)
         if slot is None:
             slot = self._slots[key] = Slot(key, server, self._services)
-        elif slot.settings == server.settings:
+        elif slot.fits(server):
             return None
         before = slot.fill(server)
         if before is not None:
