@@ -148,6 +148,9 @@ cpdef enum:
     # ID extractors
     B_EXTRACTED_TEXT = 110          # texts that were too large to look for a value in
     G_KEYS_EXTRACTED = 111          # requests whose session was found without their plugin
+    # what plugins may say and ask
+    B_PLUGIN_LINES = 112            # lines and notices of plugins that were dropped
+    B_PLUGIN_QUESTIONS = 113        # store_data() and get_data() that were refused
     # counters of the response cache
     G_CACHE_HITS = 120
     G_CACHE_MISSES = 121

@@ -10,6 +10,8 @@ from typing import Protocol
 from coprocess.python.host import wire
 
 MIB = 1 << 20
+GIVEN = {"given": True}
+"""Metadata of a field that the gateway fills, and that is no setting of a user's."""
 
 
 class PythonServices(Protocol):
@@ -47,10 +49,10 @@ class PythonSettings:
 
     bundle: str
     """The bundle's directory; its last component is the name of the module (tyk-plugins 5.2)."""
-    verified: Mapping[str, str] | None = None
+    verified: Mapping[str, str] | None = field(default=None, metadata=GIVEN)
     """Hex SHA-256 of each file that may be imported, by its path in the bundle; what has changed since is refused. None: any
     file, as it is."""
-    listed: tuple[str, ...] | None = None
+    listed: tuple[str, ...] | None = field(default=None, metadata=GIVEN)
     """`file_list` of the manifest; None: as it stands in the directory when a process starts."""
     stamp: str = ""
     """Says which state of a directory is meant whose files are not verified."""

@@ -34,7 +34,8 @@ def build_parser() -> argparse.ArgumentParser:
         (
             "preflight",
             start.preflight,
-            "load configuration and definitions as a start would, and say whether that works",
+            "load configuration, definitions and bundles as a start would, and say what is wrong; exit code 0 and the format"
+            " of what a running gateway hands over mean that it may become this code",
         ),
     ):
         found = verb(name, function, text)

@@ -58,7 +58,7 @@ def start(options: argparse.Namespace) -> int:
 
 
 def preflight(options: argparse.Namespace) -> int:
-    """What a running gateway asks of new code before it becomes that code."""
+    """What a running gateway asks of new code before it becomes that code: it reads standard output, people the rest."""
     try:
         app = GatewayApp(options.conf, os.environ, options.port)
     except ConfigError as error:
@@ -66,6 +66,9 @@ def preflight(options: argparse.Namespace) -> int:
     from core import worker_server  # noqa: F401, PLC0415  # everything that a worker imports must be there
 
     report = app.load()
+    for finding in report.findings:
+        if finding.severity != "info":
+            sys.stderr.write(f"{finding.render()}\n")
     if not report.ok:
         return _fail(report.summary)
     sys.stdout.write(f"format {upgrade.FORMAT}\n")

@@ -15,7 +15,7 @@ _SETTINGS = {
     "python": ("coprocess.python.settings", "PythonSettings"),
 }
 DRIVERS = tuple(_SETTINGS)
-_OURS = ("name", "verified")    # fields that the gateway fills: the server's key, and what was verified of a bundle
+NAME = "name"   # of settings: the server's key, so that the object has no such field
 _WORDS: dict[Any, str] = {
     bool: "true or false", int: "an integer", float: "a number", str: "a text", tuple[str, ...]: "a list of texts",
     Sequence[str]: "a list of texts", Mapping[str, str]: "an object of texts",
@@ -36,7 +36,7 @@ def read_settings(driver: str, values: Mapping[str, Any], given: Mapping[str, An
     object need not have."""
     cls = settings_class(driver)
     hints = get_type_hints(cls)
-    known = {one.name: one for one in dataclasses.fields(cls) if one.name not in _OURS}
+    known = {one.name: one for one in dataclasses.fields(cls) if one.name != NAME and not one.metadata.get("given")}
     taken: dict[str, Any] = {}
     good = True
     for name, value in values.items():

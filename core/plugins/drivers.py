@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from coprocess.driver import Driver, DriverState, Format
 from core.apidef.plugins import NO_CODE, BundleCode
 from core.config.plugins import PluginServer
+from core.plugins.sources import Marks, marks
 
 if TYPE_CHECKING:
     from coprocess.python import PythonServices
@@ -30,7 +31,7 @@ class SlotKey:
 
 
 class Slot:
-    """A driver's place: it stays the same when the settings change and another driver takes it."""
+    """A driver's place: it stays the same when the settings or the code change and another driver takes it."""
 
     def __init__(self, key: SlotKey, server: PluginServer, services: PythonServices) -> None:
         """services: what Python plugins may ask of the worker."""
@@ -40,12 +41,17 @@ class Slot:
         self.format = _FORMATS[key.driver]
         self.driver: Driver | None = None
         self.problem = "it has not been started"
-        self.settings: Any = None
+        self._settings: Any = None
+        self._marks: Marks | None = None
+
+    def fits(self, server: PluginServer) -> bool:
+        """Whether the driver is what these settings ask for, and runs the code that is there now."""
+        return bool(self._settings == server.settings) and self._marks is not None and self._marks == marks(server)
 
     def fill(self, server: PluginServer) -> Driver | None:
         """Make the driver that these settings ask for; returns the one before, which is to be closed."""
         before, self.driver = self.driver, None
-        self.settings = server.settings
+        self._settings, self._marks = server.settings, marks(server)
         try:
             self.driver = make(server, self.key.bundle, self._services)
             self.problem = ""

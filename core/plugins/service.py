@@ -42,6 +42,8 @@ _COUNTERS = {
     shm.B_PLUGINS: ("busy",),
     shm.B_PLUGIN_MESSAGES: ("too_large",),
     shm.B_PLUGIN_EVENTS: ("events_dropped",),
+    shm.B_PLUGIN_LINES: ("lines_dropped", "stderr_lines_dropped", "notices_dropped"),
+    shm.B_PLUGIN_QUESTIONS: ("questions_refused",),
 }
 _GAUGES = {shm.G_PLUGINS_RUNNING: "in_flight", shm.G_PLUGINS_WAITING: "waiting"}
 
@@ -199,7 +201,7 @@ class PluginService:
         slot = self._slots.get(key)
         if slot is None:
             slot = self._slots[key] = Slot(key, server, self._services)
-        elif slot.settings == server.settings:
+        elif slot.fits(server):
             return None
         before = slot.fill(server)
         if before is not None:

@@ -111,6 +111,7 @@ def test_the_only_server_of_a_driver_is_its_default(tmp_path: Path) -> None:
         ({"driver": "jsonrpc", "command": ["x\0"]}, ".command", "NUL"),
         ({"driver": "jsonrpc", "command": "x", "env": {"A=B": ""}}, ".env", "names without ="),
         ({"driver": "python", "verified": {}}, ".verified", "no such setting"),
+        ({"driver": "python", "listed": []}, ".listed", "no such setting"),
         ({"driver": "python", "processes": 65}, ".processes", "not between"),
     ],
 )

@@ -87,14 +87,14 @@ class Shell:
         programs.mkdir()
         (programs / "preforge").write_text(_PROGRAM.format(python=sys.executable))
         (programs / "preforge").chmod(0o755)
-        self._environ = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT), "TERM": "dumb"}
+        self.environ = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT), "TERM": "dumb"}
 
     def run(self, command: str) -> str:
         """What a command prints, on both streams, in the words of a document: without spaces at the ends of lines."""
         ran = subprocess.run(
             ["sh", "-c", f"({command.replace(GATEWAY, self._address)}) 2>&1"],
             cwd=self._directory,
-            env=self._environ,
+            env=self.environ,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             timeout=60,
