@@ -43,8 +43,7 @@ def _whole(default: int, low: int, high: int) -> int:
 class PythonSettings:
     """Numbers are per worker unless they say otherwise. Raises ValueError that names the field.
 
-    A driver may live on over a reload if its settings are equal to the new ones: `verified` and `stamp` say whether the code
-    changed.
+    A driver may live on over a reload if its settings are equal to the new ones: `verified` says whether the code changed.
     """
 
     bundle: str
@@ -54,8 +53,6 @@ class PythonSettings:
     file, as it is."""
     listed: tuple[str, ...] | None = field(default=None, metadata=GIVEN)
     """`file_list` of the manifest; None: as it stands in the directory when a process starts."""
-    stamp: str = ""
-    """Says which state of a directory is meant whose files are not verified."""
     interpreter: str = field(default_factory=lambda: sys.executable)
     """A Python 3.8 or later, such as that of the plugin's virtual environment."""
     python_path: tuple[str, ...] = ()

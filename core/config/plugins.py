@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from core.config.code_stamp import code_stamp
 from core.config.global_hooks import LONGEST_DEADLINE, GlobalHook, GlobalScript, HookReader, Switches
 from core.config.plugin_settings import DRIVERS, read_settings
 from core.findings import Finding
@@ -149,8 +148,6 @@ class _Reader:
         rest = {key: value for key, value in values.items() if key != "driver"}
         settings = read_settings(driver, rest, {"name": name, "bundle": OWN_BUNDLE}, note)
         if settings is not None:
-            if driver == "python" and "bundle" in rest:
-                settings = replace(settings, stamp=code_stamp(settings.bundle))
             self._servers[name] = PluginServer(name, driver, settings, driver == "python" and "bundle" not in rest)
 
     def _object(self, value: Any, place: str) -> dict[str, Any]:
