@@ -35,6 +35,6 @@ def is_cache(name: str) -> bool:
     return name.startswith(_MARK)
 
 
-def api_of(name: str) -> str:
-    """The API that a row is for."""
-    return name.removeprefix(_MARK)
+def labels(name: str) -> tuple[tuple[str, str], ...]:
+    """The labels of a cache's row."""
+    return (("api_id", name.removeprefix(_MARK)),)

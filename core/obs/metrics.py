@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from accel import shm
@@ -26,6 +26,7 @@ _PAGE = os.sysconf("SC_PAGESIZE")
 _ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n"})
 
 Row = tuple[str, tuple[int, ...]]  # labels without braces, words
+Labels = Iterable[tuple[str, str]]
 
 
 def render(shared: shm.SharedCounters, names: Mapping[str, str], version: str) -> bytes:
@@ -42,7 +43,8 @@ def render_chunks(shared: shm.SharedCounters, names: Mapping[str, str], version:
     totals = shared.totals()
     rows = _rows(shared, names)
     yield "".join(_general(totals, version, _workers(shared))).encode()
-    yield from _per_api(rows, "preforge_requests_total", "counter", "Requests by status class.", _requests)
+    by_class = _by_class("status_class", _CLASSES, "2xx")
+    yield from _per_api(rows, "preforge_requests_total", "counter", "Requests by status class.", by_class)
     served = [row for row in rows if any(row[1])]
     yield from _per_api(
         served, "preforge_request_duration_seconds", "histogram", "Time from request to answer.", _durations
@@ -56,13 +58,14 @@ def render_chunks(shared: shm.SharedCounters, names: Mapping[str, str], version:
     yield from _per_api(
         served, "preforge_api_sent_bytes_total", "counter", "Bytes of answers.", _one(shm.A_BYTES_OUT)
     )
-    called = _hook_rows(shared)
+    called = _other_rows(shared, hooks.is_hook, hooks.labels)
     yield from _per_api(called, "preforge_hook_calls_total", "counter", "Calls of hooks by outcome.", _of_hook)
     yield from _per_api(
         called, "preforge_hook_duration_seconds", "histogram", "Time from the call of a hook to its result.", _durations
     )
     text = "Requests and answers that the response cache had to do with."
-    yield from _per_api(_cache_rows(shared), "preforge_api_cache_total", "counter", text, _by_outcome(caches.LABELS, "hit"))
+    cached = _other_rows(shared, caches.is_cache, caches.labels)
+    yield from _per_api(cached, "preforge_api_cache_total", "counter", text, _by_class("outcome", caches.LABELS, "hit"))
 
 
 def escape_label(value: str) -> str:
@@ -90,21 +93,13 @@ def _rows(shared: shm.SharedCounters, names: Mapping[str, str]) -> list[Row]:
     ]
 
 
-def _hook_rows(shared: shm.SharedCounters) -> list[Row]:
+def _other_rows(shared: shm.SharedCounters, owns: Callable[[str], bool], labels: Callable[[str], Labels]) -> list[Row]:
+    """Rows that belong to something else than an API. owns: tells by the name; labels: of a name."""
     counted = shared.row_totals()
     return [
-        (",".join(f'{label}="{escape_label(value)}"' for label, value in hooks.labels(name)), counted[row])
+        (",".join(f'{label}="{escape_label(value)}"' for label, value in labels(name)), counted[row])
         for row, name in shared.rows()
-        if hooks.is_hook(name) and row in counted
-    ]
-
-
-def _cache_rows(shared: shm.SharedCounters) -> list[Row]:
-    counted = shared.row_totals()
-    return [
-        (f'api_id="{escape_label(caches.api_of(name))}"', counted[row])
-        for row, name in shared.rows()
-        if caches.is_cache(name) and row in counted
+        if owns(name) and row in counted
     ]
 
 
@@ -166,31 +161,26 @@ def _per_api(
         yield "".join(lines(name, *row) for row in rows[start : start + CHUNK_ROWS]).encode()
 
 
-def _requests(name: str, labels: str, words: tuple[int, ...]) -> str:
-    # A class without requests is left out, except 2xx, so that every loaded API has a series from the start.
-    return "".join(
-        f'{name}{{{labels},status_class="{label}"}} {count}\n'
-        for label, count in zip(_CLASSES, words, strict=False)
-        if count or label == "2xx"
-    )
-
-
-def _by_outcome(outcomes: Sequence[str], always: str) -> Callable[[str, str, tuple[int, ...]], str]:
-    """The classes of the counters as outcomes. always: the one that is shown without a count too."""
+def _by_class(label: str, values: Sequence[str], always: str) -> Callable[[str, str, tuple[int, ...]], str]:
+    """The classes of the counters, as values of a label. always: the one that is shown without a count too, so that there is
+    a series from the start."""
 
     def lines(name: str, labels: str, words: tuple[int, ...]) -> str:
         return "".join(
-            f'{name}{{{labels},outcome="{outcome}"}} {count}\n'
-            for outcome, count in zip(outcomes, words, strict=False)
-            if count or outcome == always
+            f'{name}{{{labels},{label}="{value}"}} {count}\n'
+            for value, count in zip(values, words, strict=False)
+            if count or value == always
         )
 
     return lines
 
 
+_OF_SCRIPT, _OF_PLUGIN = (_by_class("outcome", values, "ok") for values in (hooks.LABELS, hooks.PLUGIN_LABELS))
+
+
 def _of_hook(name: str, labels: str, words: tuple[int, ...]) -> str:
     script = labels.endswith('driver="javascript"')
-    return _by_outcome(hooks.LABELS if script else hooks.PLUGIN_LABELS, "ok")(name, labels, words)
+    return (_OF_SCRIPT if script else _OF_PLUGIN)(name, labels, words)
 
 
 def _durations(name: str, labels: str, words: tuple[int, ...]) -> str:
