@@ -23,7 +23,7 @@ from coprocess.bundles.verify import read_manifest, verify
 
 FOLDER = "bundles"
 _UNFINISHED = ".unfinished-"
-_ABANDONED_SECONDS = 3600.0
+_ABANDONED_SECONDS = 900.0  # a load that takes so long has been ended by the master
 
 
 def load(name: str, settings: BundleSettings) -> LoadedBundle:
