@@ -75,14 +75,23 @@ class HookReader:
     """Reads one list. What is wrong with an entry is noted, and it is left out."""
 
     def __init__(
-        self, switches: Switches, servers: Mapping[str, Any], own: Collection[str], find: Find, deadline: float, file: str
+        self,
+        switches: Switches,
+        servers: Mapping[str, Any],
+        own: Collection[str],
+        broken: Collection[str],
+        find: Find,
+        deadline: float,
+        file: str,
     ) -> None:
-        """servers: PluginServer by key; own: keys of those that coprocess_options describes; find: the server of hooks that
-        name none, by driver; deadline: seconds, for hooks that give none; file: for the findings."""
+        """servers: PluginServer by key; own: keys of those that coprocess_options describes; broken: names of others, of which
+        it is said already why they cannot be used; find: the server of hooks that name none, by driver; deadline: seconds, for
+        hooks that give none; file: for the findings."""
         self.findings: list[Finding] = []
         self._switches = switches
         self._servers = servers
         self._own = own
+        self._broken = broken
         self._find = find
         self._deadline = deadline
         self._file = file
@@ -138,7 +147,7 @@ class HookReader:
             self._error(f"{place}.driver", "expected enable_jsvm to be on, without it no script runs")
         return GlobalScript(*_values(common), str(path), self._flag(hook, place, "require_session"))
 
-    def _rich(self, hook: dict[str, Any], place: str, common: Added) -> GlobalHook:
+    def _rich(self, hook: dict[str, Any], place: str, common: Added) -> GlobalHook | None:
         deadline = hook.get("deadline", self._deadline)
         if type(deadline) not in (int, float) or not 0 < deadline <= LONGEST_DEADLINE:
             message = f"expected more than 0 and at most {LONGEST_DEADLINE:g} seconds, got {deadline!r:.40}"
@@ -148,8 +157,9 @@ class HookReader:
         if not self._switches.rich:
             message = "expected enable_coprocess in coprocess_options to be on, without it no plugin is called"
             self._error(place, message)
-            return GlobalHook(*_values(common), "", raw, float(deadline))
-        return GlobalHook(*_values(common), self._server(hook, place) or "", raw, float(deadline))
+            return None
+        server = self._server(hook, place)
+        return None if server is None else GlobalHook(*_values(common), server, raw, float(deadline))
 
     def _flag(self, hook: dict[str, Any], place: str, name: str) -> bool:
         value = hook.get(name, False)
@@ -159,6 +169,8 @@ class HookReader:
 
     def _server(self, hook: dict[str, Any], place: str) -> str | None:
         server, driver = hook.get("server"), hook.get("driver")
+        if isinstance(server, str) and server in self._broken:
+            return None
         if server is not None:
             if not isinstance(server, str) or server not in self._servers:
                 names = ", ".join(sorted(set(self._servers) - set(self._own))) or "none"

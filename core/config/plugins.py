@@ -87,11 +87,13 @@ class _Reader:
             self._error(_DEADLINE, f"expected more than 0 and at most {LONGEST_DEADLINE:g} seconds, got {deadline:g}")
         self._default_grpc()
         self._default_python()
-        for name, values in self._object(self._ours.servers, _SERVERS).items():
+        named = self._object(self._ours.servers, _SERVERS)
+        for name, values in named.items():
             self._server(name, values)
         options = PluginOptions(self._coprocess.enable_coprocess, self._servers, self._unusable, deadline)
         switches = Switches(options.enabled, self._jsvm)
-        reader = HookReader(switches, self._servers, DEFAULTS.values(), options.default, deadline, self._file)
+        broken = named.keys() - self._servers.keys()
+        reader = HookReader(switches, self._servers, DEFAULTS.values(), broken, options.default, deadline, self._file)
         hooks, scripts = reader.read(self._ours.global_hooks)
         self.findings += reader.findings
         return replace(options, hooks=hooks, scripts=scripts)

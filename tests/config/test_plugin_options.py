@@ -161,6 +161,12 @@ def test_what_is_wrong_with_a_global_hook_is_said_of_its_field(
     assert said in finding.message
 
 
+def test_a_server_that_cannot_be_used_is_not_said_to_be_missing(tmp_path: Path) -> None:
+    hook = {"hook": "pre", "server": "it", "name": "h"}
+    finding = refused(tmp_path, servers={"it": {"driver": "gprc", "target": "h:1"}}, global_hooks=[hook])
+    assert finding.path == "$.preforge.plugins.servers['it'].driver"
+
+
 @pytest.mark.parametrize("hooks", [{"hook": "pre"}, ["pre"], "pre"])
 def test_global_hooks_of_a_wrong_shape_are_refused(tmp_path: Path, hooks: Any) -> None:
     assert refused(tmp_path, global_hooks=hooks).path.startswith("$.preforge.plugins.global_hooks")
