@@ -108,6 +108,7 @@ def test_acknowledged_keys_survive_kills_of_the_server_under_load(gateway: Gatew
             os.kill(killed, signal.SIGKILL)
             wait_for(lambda: server_pid(gateway) not in (0, killed), "it is started again")  # noqa: B023
         writers.wait(30)
+    wait_for(lambda: status(gateway)["store"]["connected"] == 2, "both workers are connected")
     writers.check()
     assert status(gateway)["storage"]["restarts"] == 3
     assert gateway.log().count("the embedded store died: signal SIGKILL") == 3
