@@ -67,7 +67,7 @@ events_total | G_EVENTS_FIRED | Events that a handler was told of.
 hooks_sent_total | G_HOOKS_SENT | Web hooks that were answered with success.
 hooks_failed_total | G_HOOKS_FAILED | Web hooks that could not be delivered.
 hooks_suppressed_total | G_HOOKS_SUPPRESSED | Web hooks that were left out because the same one was sent within event_timeout.
-path_results_cleared_total | G_PATH_RESULTS_CLEARED | Times that a worker forgot its answers of the path lists because they were too many.
+path_results_cleared_total | G_PATH_RESULTS_CLEARED | Times that a worker forgot answers of the path lists: there were too many.
 breaker_trips_total | G_BREAKER_TRIPS | Times that a circuit breaker opened.
 breaker_refused_total | G_BREAKER_REFUSED | Requests answered with 503 because a circuit breaker was open.
 named_hosts_dropped_total | G_NAMED_HOSTS_DROPPED | Times that connections to a host that rewrites named made room for others.
