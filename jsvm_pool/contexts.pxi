@@ -265,9 +265,8 @@ cdef class Contexts:
 
     cdef int _drop(self, Lane lane, int number, object keys) except -1:
         """Have a context forget a program, -1 for none, and runners."""
-        runners = [lane.runners.pop(key) for key in keys if key in lane.runners]
-        text = b"[%d,[%b]]" % (number, b",".join([runner.strip(b",[") for runner in runners]))
-        self._operate(lane, F_DROP, text, ("drop", None))
+        known = [key for key in keys if lane.runners.pop(key, None) is not None]
+        self._operate(lane, F_DROP, json.dumps([number, known]).encode(), ("drop", None))
         return 0
 
     cdef bint _unwanted(self, Lane lane) except -1:

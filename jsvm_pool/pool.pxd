@@ -99,8 +99,8 @@ cdef class Lane:
     cdef list batches                   # the one that runs, and the next
     cdef dict operations                # sequence -> Batch or (what, details)
     cdef readonly set programs          # numbers of those that it has been given
-    cdef readonly dict runners          # Hook.key -> what a call of it begins with in a batch: its number in the context
-    cdef dict wanted                    # Hook.key -> calls that wait for that number
+    cdef readonly dict runners          # Hook.key -> what a call of it begins with in a batch
+    cdef dict wanted                    # Hook.key -> calls that wait for its runner
     cdef public unsigned int issued     # tickets
     cdef bint alone                     # one call has it for itself
     cdef bint used                      # since it was last asked whether it is idle

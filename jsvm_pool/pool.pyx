@@ -168,8 +168,8 @@ cdef class Pool(Queues):
             self._parsed(*hook, syntax_line(value[1]) if kind == ERROR else 0)
         elif name == "runner":
             calls = lane.wanted.pop(hook.key, ())
-            if kind == RESULT and value:
-                lane.runners[hook.key] = b",[%b," % value
+            if kind == RESULT and value and hook.loaded.number in lane.programs:    # else it has been dropped meanwhile
+                lane.runners[hook.key] = b",[%d," % hook.key
                 if calls and len(lane.batches) < BATCHES:
                     self._send(lane, calls[:DEPTH])
                     calls = calls[DEPTH:]
@@ -311,10 +311,12 @@ cdef class Pool(Queues):
         cdef list behind
         cdef int i
         lane.alone = True
-        for key in [key for key, calls in lane.wanted.items() if (<Call>calls[0]).hook.loaded is not loading]:
-            for one in reversed(lane.wanted.pop(key)):
-                self.counts["moved"] += 1
-                self._queue(<Call>one, True)
+        for calls in lane.wanted.values():
+            if calls and (<Call>calls[0]).hook.loaded is not loading:
+                for one in reversed(calls):
+                    self.counts["moved"] += 1
+                    self._queue(<Call>one, True)
+                calls.clear()           # the runner comes nevertheless
         if len(lane.calls) > 1 or lane.calls and not self._begun(lane, <Call>lane.calls[0]):
             lane.isolate.skip(lane.issued)
             behind = [one for one in lane.calls if not self._begun(lane, <Call>one)]

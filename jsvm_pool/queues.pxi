@@ -164,7 +164,8 @@ cdef class Queues(HostCalls):
         return self._send(lane, calls) if calls else 0
 
     def _runner_text(self, Hook hook):
-        return b"[%d,%d,%b,%b]" % (hook.loaded.number, hook.entry, json.dumps(hook.mode).encode(), hook.constants.encode())
+        constants = hook.constants.encode()
+        return b"[%d,%d,%d,%b,%b]" % (hook.key, hook.loaded.number, hook.entry, json.dumps(hook.mode).encode(), constants)
 
     cdef int _send(self, Lane lane, list calls) except -1:
         """Have a context run calls whose runners it has. There is room for a batch."""

@@ -1,7 +1,5 @@
 // Programs: all scripts of one API as one function, which every call runs anew (tyk-jsvm 4).
-const programs = [], runners = [undefined];
-setPrototypeOf(programs, null);
-setPrototypeOf(runners, null);
+const programs = {__proto__: null}, runners = {__proto__: null};      // by the host's numbers
 // What a result begins with that is not what the script returned, and the mark of one that was returned and begins like that.
 const FAILED = '\u0001', PENDING = '\u0002', TAINTED = '\u0003', TOO_LONG = '\u0004', PLAIN = '\u0005';
 const EDITS = '\u0006', LEFT_JOBS = '\u0007', LAST_MARK = 7;
@@ -234,12 +232,10 @@ function take() {
 
 /** Forget a program with its runners, and other runners: this is [its number or -1, their numbers] as JSON. */
 function drop() {
-  const what = jsonParse(this), program = programs[what[0]], gone = what[1];
+  const what = jsonParse(this), program = programs[what[0]], gone = what[1], numbers = keysOf(runners);
   delete programs[what[0]];
-  for (let i = 1; i < runners.length; i++) {
-    if (program !== undefined && runners[i] !== undefined && runners[i].program === program) runners[i] = undefined;
-  }
-  for (let i = 0; i < gone.length; i++) runners[gone[i]] = undefined;
+  for (let i = 0; i < numbers.length; i++) if (runners[numbers[i]].program === program) delete runners[numbers[i]];
+  for (let i = 0; i < gone.length; i++) delete runners[gone[i]];
   return '';
 }
 
@@ -418,18 +414,16 @@ function maker(json) {
   return harden(new BuiltIn(`return (${json});`));
 }
 
-/** Take note of what a call may name: this is [program, entry, mode, {config, api, name, hook} or null] as JSON; config: JSON.
- *  Returns its number, '' without the program. */
+/** Take note of what a call may name: this is [number, program, entry, mode, {config, api, name, hook} or null] as JSON;
+ *  config: JSON. Returns '' without the program. */
 function runner() {
-  const spec = jsonParse(this), program = programs[spec[0]];
+  const spec = jsonParse(this), program = programs[spec[1]];
   if (program === undefined) return '';
-  let number = 1;
-  while (number < runners.length && runners[number] !== undefined) number++;
-  const same = spec[3] === null ? {config: 'null', api: '', name: '', hook: ''} : spec[3];
-  runners[number] = {
-    program, entry: spec[1], mode: modes[spec[2]], config: maker(same.config), api: same.api, name: same.name, hook: same.hook,
+  const same = spec[4] === null ? {config: 'null', api: '', name: '', hook: ''} : spec[4];
+  runners[spec[0]] = {
+    program, entry: spec[2], mode: modes[spec[3]], config: maker(same.config), api: same.api, name: same.name, hook: same.hook,
   };
-  return '' + number;
+  return 'known';
 }
 
 /** Run one call. Returns the text of its result, PENDING or TAINTED. */
