@@ -166,27 +166,6 @@ def test_reloads_in_a_row_do_not_heap_up_processes(site: Site, tmp_path: Path) -
     assert gateway.fetch("/a/x").status == 200
 
 
-def test_a_reload_runs_what_has_changed_in_a_directory_of_the_configuration(site: Site, tmp_path: Path) -> None:
-    """A directory that someone works in: no manifest, no archive, and nothing to verify."""
-    code = tmp_path / "code"
-    code.mkdir()
-    (code / "middleware.py").write_text(
-        CODE.replace('"VERSION "', "helper.VERSION").replace("import *", "import *\nimport helper", 1)
-    )
-    (code / "helper.py").write_text("VERSION = 'one '")
-    conf = conf_of(tmp_path, preforge={"plugins": {"servers": {"mine": {"driver": "python", "bundle": str(code)}}}})
-    section = {"driver": "python", "pre": [{"name": "before"}]}
-    more = {"custom_middleware": section, "preforge": {"plugins": {"server": "mine"}}}
-    gateway = site.gateway(api("a", "/a/", site.upstream.url, **more), **conf)
-    wait_for(lambda: gateway.fetch("/a/x").status == 200, "the plugin")
-    assert by(gateway.fetch("/a/x")) == ["one a"]
-    before = hosts_of(gateway)
-    (code / "helper.py").write_text("VERSION = 'two '")
-    gateway.reload()
-    wait_for(lambda: by(gateway.fetch("/a/x")) == ["two a"], "the new code")
-    wait_for(lambda: hosts_of(gateway) == before, "the end of the process before")
-
-
 def test_a_reload_goes_over_when_the_new_code_has_been_imported(site: Site, tmp_path: Path) -> None:
     """Which may take longer than a call may."""
     code = "import time\ntime.sleep(3)\n" + CODE.replace("tyk.store_data", "(lambda *data: None)")
