@@ -3,7 +3,7 @@
 from coprocess.codec.decoding import decode
 from coprocess.codec.frame import HookFrame, SessionWire
 from coprocess.codec.replies import CodecError, Overrides, PluginReply, RequestReply, ResponseReply
-from coprocess.codec.sessions import session_from_wire, session_to_wire
+from coprocess.codec.sessions import lasting_part, quota_left, session_from_wire, session_to_wire
 
 __all__ = [
     "CodecError",
@@ -14,6 +14,8 @@ __all__ = [
     "ResponseReply",
     "SessionWire",
     "decode",
+    "lasting_part",
+    "quota_left",
     "session_from_wire",
     "session_to_wire",
 ]

@@ -8,6 +8,7 @@ class SessionWire:
     message: bytes
     metadata: dict[str, str]
     def __init__(self, format: Format, message: bytes, metadata: dict[str, str]) -> None: ...
+    def with_quota(self, left: int) -> SessionWire: ...
 
 class HookFrame:
     hook_type: int

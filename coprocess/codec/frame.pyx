@@ -32,11 +32,11 @@ include "json_object.pxi"
 
 cdef class SessionWire:
     """A session as plugins get it. message: the session alone, metadata: texts by name; both are in `members` again,
-    encoded as they stand in an Object."""
+    encoded as they stand in an Object. tail: the part of these that is the metadata's."""
     cdef readonly str format
     cdef readonly bytes message
     cdef readonly dict metadata
-    cdef bytes members
+    cdef bytes members, tail
 
     def __init__(self, str format not None, bytes message not None, dict metadata not None):
         """message: a SessionState in the format; metadata: str -> str. Raises CodecError."""
@@ -48,14 +48,40 @@ cdef class SessionWire:
         self.metadata = metadata
         scratch.size = 0
         if format == "json":
-            scratch.add(b',"session":')
-            scratch.add(message)
             scratch.add(b',"metadata":')
             put_members(scratch, texts, "metadata")
         else:
-            put_bytes(scratch, 4, PyBytes_AS_STRING(message), PyBytes_GET_SIZE(message))
             put_texts(scratch, 5, texts)
+        self.tail = scratch.take()
+        self.join()
+
+    cdef int join(self) except -1:
+        """Make `members` of the message and the tail."""
+        scratch.size = 0
+        if self.format == "json":
+            scratch.add(b',"session":')
+            scratch.add(self.message)
+        else:
+            put_bytes(scratch, 4, PyBytes_AS_STRING(self.message), PyBytes_GET_SIZE(self.message))
+        scratch.add(self.tail)
         self.members = scratch.take()
+        return 0
+
+    def with_quota(self, int64_t left):
+        """The same session with so much left of its quota, which `message` says nothing of: it changes with each request."""
+        cdef SessionWire wire = SessionWire.__new__(SessionWire)
+        wire.format = self.format
+        wire.metadata = self.metadata
+        wire.tail = self.tail
+        if self.format == "json":
+            wire.message = b'{"quota_remaining":%d,' % left + self.message[1:]
+        else:
+            scratch.size = 0
+            scratch.add(self.message)
+            put_number(scratch, 8, left)
+            wire.message = scratch.take()
+        wire.join()
+        return wire
 
 
 cdef bytes encoded(str text, str path):

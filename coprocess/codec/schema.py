@@ -69,6 +69,10 @@ SESSION: tuple[Field, ...] = (
     Field(34, "post_expiry_grace_period", "post_expiry_grace_period", "int64"),
 )
 
+QUOTA = "quota_remaining"
+WITHOUT_QUOTA = tuple(field for field in SESSION if field.name != QUOTA)
+"""What stays the same from one request of a session to the next."""
+
 EXPECTED: dict[str, str] = {
     "int64": "an integer of 64 bits",
     "double": "a finite number",

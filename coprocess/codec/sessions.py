@@ -7,8 +7,9 @@ from typing import Any
 
 from coprocess.codec import json_session, session_message
 from coprocess.codec.frame import SessionWire
+from coprocess.codec.plain import integer
 from coprocess.codec.replies import CodecError, member, wrong
-from coprocess.codec.schema import EXPECTED, SESSION
+from coprocess.codec.schema import EXPECTED, QUOTA, SESSION, WITHOUT_QUOTA
 from coprocess.driver import Format
 
 # Go keeps these out of its JSON.
@@ -16,7 +17,19 @@ _ESCAPES = {ord(char): f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029"}
 
 
 def session_to_wire(session: dict[str, Any], token: str, format: Format) -> SessionWire:
-    """A session as plugins get it. session: in the JSON of Tyk's store, what is missing counts as empty; token: the key.
+    """A session as plugins get it. See lasting_part, which raises CodecError for more."""
+    return lasting_part(session, token, format).with_quota(quota_left(session))
+
+
+def quota_left(session: dict[str, Any]) -> int:
+    """What a session says to be left of its quota. Raises CodecError for what is no integer of 64 bits."""
+    value = session.get(QUOTA)
+    return 0 if value is None else integer(value, f"session.{QUOTA}")
+
+
+def lasting_part(session: dict[str, Any], token: str, format: Format) -> SessionWire:
+    """A session as plugins get it, but for what is left of its quota: add that before it goes into a message, see
+    SessionWire.with_quota. session: in the JSON of Tyk's store, what is missing counts as empty; token: the key.
 
     `certificate` and `max_query_depth` are not sent; metadata that are not text are sent as JSON. Raises CodecError, naming
     the field, for what the message cannot hold.
@@ -29,7 +42,7 @@ def session_to_wire(session: dict[str, Any], token: str, format: Format) -> Sess
         "enable_detailed_recording": bool(session.get("enable_detailed_recording") or session.get("enable_detail_recording")),
     }
     encode = json_session.encode_session if format == "json" else session_message.encode_session
-    return SessionWire(format, encode(SESSION, sent), metadata)
+    return SessionWire(format, encode(WITHOUT_QUOTA, sent), metadata)
 
 
 def session_from_wire(format: Format, raw: bytes) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from accel.http1 import Exchange, Grant, KeyEntry
-from coprocess.codec import SessionWire, session_to_wire
+from coprocess.codec import SessionWire, lasting_part, quota_left, session_to_wire
 from coprocess.driver import Format
 from core.sessions.model import new
 
@@ -15,10 +15,11 @@ MOST = 1024     # sessions that are kept for one format
 
 @dataclass(frozen=True, slots=True)
 class _Made:
-    """A message and what it was made of: a key may get another session, and scripts replace its meta data. left: of the
-    quota, -1 where the session says it."""
+    """A message and what it was made of: a key may get another session, and scripts replace its meta data. lasting: without
+    what is left of the quota."""
 
     wire: SessionWire
+    lasting: SessionWire
     session: dict[str, Any]
     meta: Any
     left: int
@@ -50,19 +51,22 @@ class SessionWires:
         session = entry.session
         meta = session["meta_data"]
         found = known.get(entry)
-        if found is not None and found.left == left and found.session is session and found.meta is meta:
-            return found.wire
-        told = session if left < 0 else {**session, "quota_remaining": left}
-        wire = session_to_wire(told, entry.token.decode("utf-8", "replace"), format)
+        if found is not None and found.session is session and found.meta is meta:
+            if found.left == left:
+                return found.wire
+            lasting = found.lasting
+        else:
+            lasting = lasting_part(session, entry.token.decode("utf-8", "replace"), format)
         if len(known) >= MOST and found is None:
             known.clear()
-        known[entry] = _Made(wire, session, meta, left)
+        wire = lasting.with_quota(left)
+        known[entry] = _Made(wire, lasting, session, meta, left)
         return wire
 
 
 def _left(entry: KeyEntry, grant: Grant | None) -> int:
-    """What this worker knows to be left of the quota, -1 where the session says it."""
+    """What is left of the quota: as this worker knows, else as the session says. Raises CodecError."""
     quota = None if grant is None else grant.quota
     if quota is None or quota.max != entry.session["quota_max"]:
-        return -1
+        return quota_left(entry.session)
     return max(0, quota.max - quota.used)

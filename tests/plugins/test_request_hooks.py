@@ -262,6 +262,18 @@ def test_hooks_behind_authentication_see_the_session_and_cannot_change_it(stand:
     assert [one.hook_type for one in stand.server.seen("echo_session")[-2:]] == [3, 2]
 
 
+def test_hooks_are_told_what_is_left_of_the_quota_now(stand: Stand) -> None:
+    quota = {"quota_max": 10, "quota_remaining": 10, "quota_renewal_rate": 3600}
+    manage(stand.gateway, "POST", "/tyk/keys/k2", session("keyed", alias="quota", **quota))
+    told = []
+    for _ in range(3):
+        assert call(stand.gateway, "/keyed/x", f"{ORG}k2").status == 200
+        said = stand.server.last("echo_session")
+        assert (said.session.alias, said.session.quota_max) == ("quota", 10)
+        told.append(said.session.quota_remaining)
+    assert told == [9, 8, 7]
+
+
 def test_post_key_auth_never_runs_for_an_open_api_and_post_has_no_session(stand: Stand) -> None:
     stand.upstream("/keyless/x")
     assert not stand.server.last("nothing").HasField("session")

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 import pytest
 
 from accel.http1 import Exchange
-from coprocess.codec import CodecError, HookFrame, session_to_wire
+from coprocess.codec import CodecError, HookFrame, lasting_part, session_from_wire, session_to_wire
 from coprocess.driver import Format
 from coprocess.proto.coprocess_object_pb2 import Object
+from core.sessions import model
 from tests.coprocess.codec.exchanges import (
     CUSTOM_KEY_CHECK,
     OVERRIDES,
@@ -205,6 +206,17 @@ def test_an_empty_session_is_there_all_the_same(path: DataPath, format: Format) 
     found = as_dict(format, built(path, lambda x: request_of(x, frame(format, POST), session_to_wire({}, "", format))))
     assert found["session"]["rate"] == 0
     assert (found["session"]["monitor"], found["metadata"]) == ({"trigger_limits": []}, {})
+
+
+@pytest.mark.parametrize("left", [0, 1, -1, 300, 2**63 - 1, -(2**63)])
+def test_what_is_left_of_a_quota_is_added_to_what_stays_the_same(path: DataPath, format: Format, left: int) -> None:
+    stored = {**model.new(), "quota_max": 5, "alias": "ali", "meta_data": {"a": "b"}, "quota_remaining": 1}
+    told = lasting_part(stored, "key", format).with_quota(left)
+    assert session_from_wire(format, told.message)["quota_remaining"] == left
+    whole = session_to_wire({**stored, "quota_remaining": left}, "key", format)
+    assert (told.message, told.metadata) == (whole.message, whole.metadata)
+    said = as_dict(format, built(path, lambda x: request_of(x, frame(format, POST), told)))
+    assert (said["session"]["quota_remaining"], said["session"]["alias"], said["metadata"]) == (left, "ali", {"a": "b"})
 
 
 def test_a_session_of_the_other_format_is_refused(path: DataPath) -> None:
