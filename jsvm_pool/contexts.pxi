@@ -257,11 +257,19 @@ cdef class Contexts:
             if lane.program is not None:
                 continue
             for number in lane.programs - known:
-                lane.programs.remove(number)
-                self._drop(lane, number, [key.number for what, key in list(self.keys.items()) if what[0] == number])
+                self._drop_program(lane, number)
             gone = lane.runners.keys() - keys
             if gone:
                 self._drop(lane, -1, gone)
+
+    def _drop_program(self, Lane lane, int number):
+        """Have a context forget a program, unless a runner of it is still to come, which would be taken for one that is there:
+        then after the next reload."""
+        for what in lane.operations.values():
+            if isinstance(what, tuple) and what[0] == "runner" and what[1].loaded.number == number:
+                return
+        lane.programs.remove(number)
+        self._drop(lane, number, [key.number for what, key in list(self.keys.items()) if what[0] == number])
 
     cdef int _drop(self, Lane lane, int number, object keys) except -1:
         """Have a context forget a program, -1 for none, and runners."""
@@ -282,8 +290,7 @@ cdef class Contexts:
             if self._loads(lane, loaded):
                 self._retire(lane)
             elif lane.program is None and loaded.number in lane.programs:
-                lane.programs.remove(loaded.number)
-                self._drop(lane, loaded.number, [key.number for what, key in list(self.keys.items()) if what[0] == loaded.number])
+                self._drop_program(lane, loaded.number)
 
     def _loads(self, Lane lane, Loaded loaded):
         """Whether a context is at loading a program."""

@@ -168,7 +168,7 @@ cdef class Pool(Queues):
             self._parsed(*hook, syntax_line(value[1]) if kind == ERROR else 0)
         elif name == "runner":
             calls = lane.wanted.pop(hook.key, ())
-            if kind == RESULT and value and hook.loaded.number in lane.programs:    # else it has been dropped meanwhile
+            if kind == RESULT and value:
                 lane.runners[hook.key] = b",[%d," % hook.key
                 if calls and len(lane.batches) < BATCHES:
                     self._send(lane, calls[:DEPTH])

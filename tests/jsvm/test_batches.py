@@ -26,6 +26,9 @@ LEAVES = (
 )
 
 
+TWO = script("function one() { return 'one'; } function two() { return 'two'; }", entries=("one", "two"))
+
+
 async def _owner(name: str, arguments: list[str], caller: object, deadline: float) -> tuple[int, str]:
     return TEXT, getattr(caller, "api_id", "")
 
@@ -237,23 +240,40 @@ def _constants(n: int) -> str:
 
 def test_a_runner_that_comes_for_a_program_that_goes_is_not_taken_for_another() -> None:
     """The calls run the script that they are for, although a reload drops what the context has just been asked for."""
-    old = script("function one() { return 'one'; } function two() { return 'two'; }", entries=("one", "two"))
 
     async def body(vm: Vm, two: Hook, kept: Hook, others: list[Hook]) -> list[CallResult]:
         call = vm.start(two)
-        await asyncio.sleep(0)                      # its runner is asked for
+        await asyncio.sleep(0)  # its runner is asked for
         vm.pool.configure(ONE, [kept.program, *(other.program for other in others)])
         first = await call
         return [first, *await asyncio.gather(*(vm.start(hook, 1) for hook in [*others, two, kept, two]))]
 
     with running(ONE) as vm:
-        kept, one = vm.hook(QUICK), vm.hook(old)
+        kept, one = vm.hook(QUICK), vm.hook(TWO)
         assert (vm.text(kept, 0), vm.text(one)) == ("quick 0", "one")
         others = [vm.hook(f"function h() {{ return 'other {n}'; }}", api=f"other{n}") for n in range(3)]
-        results = vm.run(body(vm, vm.hook(old, entry=1), kept, others))
+        results = vm.run(body(vm, vm.hook(TWO, entry=1), kept, others))
         wanted = ["two", "other 0", "other 1", "other 2", "two", "quick 1", "two"]
         assert [text_of(result) for result in results] == wanted
         assert vm.pool.stats()["busy"] == 0
+
+
+def test_a_runner_that_comes_for_a_program_that_goes_and_comes_back_is_there() -> None:
+    async def body(vm: Vm, two: Hook, third: Hook, kept: Program) -> list[CallResult]:
+        calls = [vm.start(two)]
+        await asyncio.sleep(0)  # its runner is asked for
+        vm.pool.configure(ONE, [kept])
+        calls.append(vm.start(third))  # brings the program back
+        return list(await asyncio.gather(*calls, vm.start(two)))
+
+    with running(ONE) as vm:
+        kept, one = vm.hook(QUICK), vm.hook(TWO)
+        assert (vm.text(kept, 0), vm.text(one)) == ("quick 0", "one")
+        third = Hook(vm.pool, TWO, 0, "virtual", one.caller, 10.0, constants=_constants(3))
+        results = vm.run(body(vm, vm.hook(TWO, entry=1), third, kept.program))
+        assert [text_of(result) for result in results] == ["two", "one", "two"]
+        vm.pool.configure(ONE, [kept.program])
+        assert [len(lane.programs) for lane in vm.pool.lanes.values()] == [1]
 
 
 def test_a_program_that_an_old_hook_brings_back_is_forgotten_again() -> None:

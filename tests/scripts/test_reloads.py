@@ -72,5 +72,5 @@ def test_every_request_meets_its_own_script_while_scripts_change(site: Site, tmp
         ended.set()
         for client in clients:
             client.join()
-    assert set(found) == {"right"}
+    assert set(found) == {"right"}, [line for line in gateway.log().splitlines() if "level=error" in line]
     assert "died" not in gateway.log()
