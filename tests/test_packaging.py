@@ -13,7 +13,7 @@ from setuptools.command.egg_info import FileList
 from tests.support.gateway import ROOT
 
 PACKAGES = ("accel", "bench", "core", "coprocess", "jsvm_pool")
-MADE = (".so", ".pyc", ".desc")
+MADE = (".c", ".so", ".pyc", ".desc")
 GENERATED = "_pb2"
 
 
