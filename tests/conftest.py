@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from tests.support.datapath import DataPath
@@ -14,6 +15,10 @@ from tests.support.gateway import Gateway, Json, running
 from tests.support.site import Site, open_site
 from tests.support.upstream import Upstream
 from tests.support.valkey import Valkey, valkey
+
+# How long an example takes says more about the machine than about the code.
+hypothesis.settings.register_profile("suite", deadline=None)
+hypothesis.settings.load_profile("suite")
 
 Start = Callable[..., Gateway]
 
