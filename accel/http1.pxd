@@ -28,7 +28,7 @@ from accel.analytics cimport Capture, KeyRecord, RecordPlan, Recorder
 from accel.chunked cimport ChunkDecoder
 from accel.endpoints cimport EndpointMatcher, Pattern, Verdict, VerdictMemo
 from accel.headers cimport HeadLimits, HeaderBlock
-from accel.limits cimport QuotaWindow, RateWindow
+from accel.limits cimport LimitTable, QuotaWindow, RateWindow
 from accel.router cimport Route, Router
 from accel.shm cimport Region
 from accel.wheel cimport Timed, Wheel
@@ -115,6 +115,8 @@ cdef class KeyEntry:
     cdef public int64_t loaded              # ms of the monotonic clock; long ago when it must be looked up again
     cdef public int64_t fetched             # when it came from the store
     cdef public bint refreshing
+    cdef public int64_t seen                # LimitTable.changes before it was read, -1: as KeyCache.put finds it
+    cdef int place                          # of its mark, see LimitTable
     cdef readonly dict grants               # Plan.grant_key -> Grant
     cdef public object record               # what analytics prepared for this key
     cdef public object raw                  # the session before its policies
@@ -137,9 +139,11 @@ cdef class Grant:
 cdef class KeyCache:
     cdef dict entries                       # prefix + token -> KeyEntry, oldest first
     cdef dict names                         # KeyEntry.name -> its keys in entries
+    cdef readonly LimitTable marks
     cdef readonly int most
     cdef readonly int64_t fresh
     cdef readonly int64_t evicted
+    cdef bint holds(self, KeyEntry entry) noexcept
 
 
 cdef class TokenSource:

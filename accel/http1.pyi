@@ -9,7 +9,7 @@ from typing import Any
 from accel.accesslog import AccessLog
 from accel.analytics import Recorder, RecordPlan
 from accel.endpoints import EndpointMatcher, Pattern, VerdictMemo
-from accel.limits import QuotaWindow, RateWindow
+from accel.limits import LimitTable, QuotaWindow, RateWindow
 from accel.router import Router
 from accel.shm import Region
 
@@ -150,6 +150,7 @@ class KeyEntry:
     loaded: int
     fetched: int
     refreshing: bool
+    seen: int
     grants: dict[Any, Grant]
     record: Any
     raw: Any
@@ -186,7 +187,10 @@ class KeyCache:
     most: int
     fresh: int
     evicted: int
-    def __init__(self, most: int, fresh_ms: int) -> None: ...
+    @property
+    def marks(self) -> LimitTable: ...
+    def __init__(self, most: int, fresh_ms: int, marks: LimitTable) -> None: ...
+    def current(self, entry: KeyEntry) -> bool: ...
     def configure(self, most: int, fresh_ms: int) -> None: ...
     def get(self, key: bytes) -> KeyEntry | None: ...
     def put(self, key: bytes, entry: KeyEntry) -> None: ...

@@ -41,7 +41,7 @@ from accel.headers cimport (
     F_USER_AGENT, F_X_FORWARDED_FOR, F_X_RATELIMIT_LIMIT, F_X_RATELIMIT_REMAINING, F_X_RATELIMIT_RESET, F_X_REAL_IP,
     Field, canonical, ch_is, head_end, parse_request, parse_response, parse_trailers, tables_init, U_AMBIGUOUS,
 )
-from accel.limits cimport L_BLOCKED, L_FULL, L_PASS, QuotaWindow, RateWindow
+from accel.limits cimport L_BLOCKED, L_FULL, L_PASS, LimitTable, QuotaWindow, RateWindow, mark_of
 from accel.shm cimport (
     B_BODY, B_BODY_TIMEOUT, B_BUFFERED_BODY, B_CHUNK_EXTENSION, B_CONNECTIONS, B_HEAD_BYTES, B_HEAD_TIMEOUT,
     B_COUNTERS, B_HEADERS, B_IDLE_TIMEOUT, B_PIPELINE, B_REQUEST_TIMEOUT, B_SEND_TIMEOUT, B_TARGET, B_TRAILERS,

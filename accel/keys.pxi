@@ -8,6 +8,8 @@ cdef class KeyEntry:
         self.name = name
         self.session = session
         self.loaded = self.fetched = loaded_ms
+        self.place = mark_of(name)
+        self.seen = -1
         self.grants = {}
 
 
@@ -41,8 +43,10 @@ cdef class Grant:
 cdef class KeyCache:
     """Sessions of one worker by organisation and token; oldest out first when it is full."""
 
-    def __init__(self, int most, int64_t fresh_ms):
-        """most: entries; fresh_ms: age up to which an entry is used without asking the store again."""
+    def __init__(self, int most, int64_t fresh_ms, LimitTable marks not None):
+        """most: entries; fresh_ms: age up to which an entry is used without asking the store again; marks: say which keys
+        any worker of this node has changed."""
+        self.marks = marks
         self.entries = {}
         self.names = {}
         self.most = most
@@ -59,7 +63,10 @@ cdef class KeyCache:
         return self.entries.get(key)
 
     def put(self, bytes key not None, KeyEntry entry not None):
+        """Keep an entry. Without `seen` it is one of now."""
         self.forget(key)
+        if entry.seen < 0:
+            entry.seen = self.marks.changes
         while self.entries and len(self.entries) >= self.most:
             self.forget(next(iter(self.entries)))
             self.evicted += 1
@@ -78,6 +85,13 @@ cdef class KeyCache:
         if not keys:
             del self.names[entry.name]
         return True
+
+    cdef bint holds(self, KeyEntry entry) noexcept:
+        return not self.marks.marked(entry.place, <uint64_t>entry.seen)
+
+    def current(self, KeyEntry entry not None):
+        """Whether nobody on this node has changed the key since its session was read."""
+        return self.holds(entry)
 
     def named(self, bytes name not None):
         """The entries that the store, and so a notification, calls `name`."""
@@ -223,7 +237,7 @@ cdef class TokenAuth(Step):
         if known is not None:
             entry = <KeyEntry>known
             age = x.started_us // 1000 - entry.loaded
-            if age < self.cache.fresh:
+            if age < self.cache.fresh and self.cache.holds(entry):
                 if age >= self.refresh_ms and not entry.refreshing:
                     entry.refreshing = True
                     self.refresh(x, token)

@@ -20,6 +20,9 @@ time is over and the store knows what it has counted: word 2 is set to BUSY by c
 written. A worker that still counts for the old owner loses its own compare-and-swap, because no two owners ever see the
 same word 2.
 
+Marks say which keys were changed through this node, so that no worker of it uses what it knew of them before. A change takes the
+next number of all; the mark that the key's name leads to is the highest number of the keys that share it.
+
 Word 5 belongs to the node, not to a worker: whoever flies to the store next takes all of it along, so a worker that is
 killed takes nothing with it. A flight whose worker is killed is given up when its time is over.
 """
@@ -33,6 +36,9 @@ cdef enum:
     L_BLOCKED = 1
     L_ASK = 2           # only the store can tell
     L_FULL = 3          # no slot is free: the limit cannot be checked
+
+
+cdef int mark_of(bytes name) except -1
 
 
 @cython.final
@@ -50,6 +56,7 @@ cdef class LimitTable:
     cdef int lock_claims(self) noexcept nogil
     cdef void repair(self) noexcept nogil
     cdef int node_count(self) noexcept nogil
+    cdef bint marked(self, int place, uint64_t since) noexcept nogil
 
 
 @cython.final

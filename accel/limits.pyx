@@ -5,6 +5,7 @@ cimport cython
 import fcntl
 import hashlib
 import os
+from binascii import crc32
 
 from cpython.bytes cimport PyBytes_AS_STRING
 from libc.string cimport memcpy
@@ -15,43 +16,7 @@ cdef extern from "<sys/mman.h>" nogil:
     int PROT_READ, PROT_WRITE, MAP_SHARED
     void* MAP_FAILED
 
-cdef extern from *:
-    """
-    #include <errno.h>
-    #include <pthread.h>
-    #include <stdint.h>
-    #include <time.h>
-
-    static inline uint64_t lim_load(const uint64_t *w) { return __atomic_load_n(w, __ATOMIC_ACQUIRE); }
-    static inline void lim_store(uint64_t *w, uint64_t v) { __atomic_store_n(w, v, __ATOMIC_RELEASE); }
-    static inline uint64_t lim_add(uint64_t *w, int64_t v) {
-        return __atomic_add_fetch(w, (uint64_t)v, __ATOMIC_ACQ_REL);
-    }
-    static inline int lim_swap(uint64_t *w, uint64_t old, uint64_t value) {
-        return __atomic_compare_exchange_n(w, &old, value, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
-    }
-    static int lim_mutex_init(void *at) {
-        pthread_mutexattr_t attr;
-        int failed = pthread_mutexattr_init(&attr) || pthread_mutexattr_setpshared(&attr, PTHREAD_PROCESS_SHARED)
-            || pthread_mutexattr_setrobust(&attr, PTHREAD_MUTEX_ROBUST)
-            || pthread_mutex_init((pthread_mutex_t *)at, &attr);
-        return failed;
-    }
-    /* 0: taken; 1: taken from a process that died with it; else not taken */
-    static int lim_mutex_lock(void *at) {
-        int result = pthread_mutex_lock((pthread_mutex_t *)at);
-        if (result != EOWNERDEAD)
-            return result ? -1 : 0;
-        return pthread_mutex_consistent((pthread_mutex_t *)at) ? -1 : 1;
-    }
-    static inline void lim_mutex_unlock(void *at) { pthread_mutex_unlock((pthread_mutex_t *)at); }
-    static inline int64_t lim_clock_ms(void) {
-        struct timespec now;
-        clock_gettime(CLOCK_MONOTONIC, &now);
-        return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-    }
-    static const int LIM_MUTEX_BYTES = sizeof(pthread_mutex_t);
-    """
+cdef extern from "shared_words.h":
     int LIM_MUTEX_BYTES
     uint64_t lim_load(const uint64_t* word) noexcept nogil
     void lim_store(uint64_t* word, uint64_t value) noexcept nogil
@@ -83,8 +48,11 @@ cdef enum:
     H_SLOTS = 2
     H_FULL = 3
     H_NODES = 4
+    H_CHANGES = 5
     CLAIMS = LOCKS              # the mutex of whoever gives a slot to another key
-    HEADER = 8192               # header words, then the mutexes
+    MARKS_AT = 64 + (LOCKS + 1) * LOCK_BYTES
+    MARKS = 256
+    HEADER = 8192               # header words, then the mutexes, then the marks
 
 cdef uint64_t MAGIC = 0x5052_4546_4c49_4d54     # "PREFLIMT"
 cdef uint64_t VERSION = 1
@@ -121,6 +89,11 @@ cdef inline bint _owes(uint64_t* slot, int64_t now) noexcept nogil:
     """Whether a slot has counted what the store does not know, in a period that still runs."""
     cdef int64_t ends = <int64_t>lim_load(&slot[W_ENDS])
     return lim_load(&slot[W_UNACKED]) != 0 and now < (-ends if ends < 0 else ends)
+
+
+cdef int mark_of(bytes name) except -1:
+    """The place of a key among the marks; the same in all processes."""
+    return crc32(name) % MARKS
 
 
 @cython.final
@@ -231,6 +204,23 @@ cdef class LimitTable:
     @nodes.setter
     def nodes(self, int count):
         lim_store(&(<uint64_t*>self._base)[H_NODES], <uint64_t>max(1, count))
+
+    @property
+    def changes(self):
+        """How many changes of keys were marked on this node."""
+        return lim_load(&(<uint64_t*>self._base)[H_CHANGES])
+
+    def mark(self, bytes name not None):
+        """Let all workers of the node know that the key with this name in the store has changed."""
+        cdef uint64_t* place = <uint64_t*>(self._base + MARKS_AT) + mark_of(name)
+        cdef uint64_t now = lim_add(&(<uint64_t*>self._base)[H_CHANGES], 1)
+        cdef uint64_t before = lim_load(place)
+        while before < now and not lim_swap(place, before, now):
+            before = lim_load(place)
+
+    cdef bint marked(self, int place, uint64_t since) noexcept nogil:
+        """Whether a key of this place has changed after `since` changes."""
+        return lim_load(<uint64_t*>(self._base + MARKS_AT) + place) > since
 
     cdef int node_count(self) noexcept nogil:
         cdef int found = <int>lim_load(&(<uint64_t*>self._base)[H_NODES])

@@ -58,7 +58,7 @@ class Services:
         self.keyspace = KeySpace(self.store, config, self.signer)
         self.events = EventHub(self.store, config)
         self.answers = Answers(self.fire)
-        self.cache = KeyCache(config.preforge.sessions.max_cached, FRESH_MS)
+        self.cache = KeyCache(config.preforge.sessions.max_cached, FRESH_MS, limits)
         self.sessions = SessionLoader(self.keyspace, self.cache, self.answers)
         self.extraction = Extraction()
         self.quota = QuotaKeeper(

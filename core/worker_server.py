@@ -124,7 +124,7 @@ class WorkerServer:
             apis=LoadedApis(),
             request_reload=ctx.request_reload,
             publish=services.publish,
-            on_key_changed=services.sessions.changed,
+            on_key_changed=services.sessions.change,
             fire=services.events.fire_system,
             unreported=services.quota.unreported,
             health=services.analytics.health_of,

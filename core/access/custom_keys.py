@@ -145,7 +145,7 @@ class CustomKeys:
         key = self._prefix + token
         now = clock_ms()
         entry = cache.get(key)
-        if entry is None or entry.loaded <= LONG_AGO or not self._same(entry, value):
+        if entry is None or entry.loaded <= LONG_AGO or not (cache.current(entry) and self._same(entry, value)):
             stored = self._session(value)
             encode(stored)
             entry = self._put(token, value, stored)

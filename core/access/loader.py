@@ -66,6 +66,11 @@ class SessionLoader:
         self.cache.configure(most, self._fresh_ms if self._hears else min(self._fresh_ms, UNHEARD_MS))
         self.cache.expire()
 
+    def change(self, name: str) -> None:
+        """This worker has changed the key that the store calls `name`: no worker of the node goes by what it knew of it."""
+        self.cache.marks.mark(name.encode("utf-8", "surrogateescape"))
+        self.changed(name)
+
     def changed(self, name: str) -> None:
         """A notification: the key that the store calls `name` is not what it was."""
         self._changes += 1
@@ -112,7 +117,7 @@ class SessionLoader:
         key = org.encode() + b"\0" + token
         entry = self.cache.get(key)
         age = 0 if entry is None else clock_ms() - entry.loaded
-        if entry is None or age >= self.cache.fresh:
+        if entry is None or age >= self.cache.fresh or not self.cache.current(entry):
             return None
         if age >= REFRESH_MS and not entry.refreshing:
             entry.refreshing = True
@@ -142,12 +147,12 @@ class SessionLoader:
     def _cached(self, key: bytes) -> KeyEntry | None:
         """An entry that is old but was valid, for while the store is away; policies as they are now."""
         entry = self.cache.get(key)
-        if entry is None or clock_ms() - entry.fetched > self._max_stale_ms:
+        if entry is None or clock_ms() - entry.fetched > self._max_stale_ms or not self.cache.current(entry):
             return None
         self.stale += 1
         # What it has compiled and counted stays, unless policies or settings are others since.
         expired = entry.loaded <= LONG_AGO
-        revived = self._entry(key, entry.token, entry.raw, entry.fetched) if expired else entry
+        revived = self._entry(key, entry.token, entry.raw, entry.fetched, entry.seen) if expired else entry
         if revived is not None:
             revived.loaded = clock_ms() - self.cache.fresh + RETRY_MS
             revived.refreshing = True   # the request after RETRY_MS looks it up
@@ -183,16 +188,17 @@ class SessionLoader:
         except UnicodeDecodeError:
             return None     # no key has such a name
         found = old = None
+        changes = seen = 0
         for _ in range(MOST_TRIES):
             self.loads += 1
-            changes = self._changes
+            changes, seen = self._changes, self.cache.marks.changes
             old = self.cache.get(key)
             try:
                 found = await self._keyspace.load(text, org, None if old is None else old.raw)
             except SessionError as error:
                 log.error("the session of a key cannot be used: %s", error)
                 found = None
-            if changes == self._changes:
+            if changes == self._changes and seen == self.cache.marks.changes:
                 break
             # A key was changed meanwhile; what was read may be from before.
         entry = None
@@ -200,15 +206,16 @@ class SessionLoader:
             # The same session and the same policies: what was compiled for it is good for as long again.
             entry = old
             entry.loaded = entry.fetched = clock_ms()
+            entry.seen = seen
             self.cache.put(key, entry)
         elif found is not None:
-            entry = self._entry(key, token, found, clock_ms())
+            entry = self._entry(key, token, found, clock_ms(), seen)
         if entry is None or changes != self._changes:
             # Keys change so fast that this may be old: good for the requests that wait, not for later ones.
             self.cache.forget(key)
         return entry
 
-    def _entry(self, key: bytes, token: bytes, found: Found, loaded: int) -> KeyEntry | None:
+    def _entry(self, key: bytes, token: bytes, found: Found, loaded: int, seen: int) -> KeyEntry | None:
         try:
             session = apply(found.session, self._policies, org=key.partition(b"\0")[0].decode())
         except PolicyError as error:
@@ -216,5 +223,6 @@ class SessionLoader:
             return None
         entry = KeyEntry(token, found.name.encode("utf-8", "surrogateescape"), session, loaded)
         entry.raw = found
+        entry.seen = seen
         self.cache.put(key, entry)
         return entry

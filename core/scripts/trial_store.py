@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from accel.http1 import KeyCache
+from accel.limits import LimitTable
 from core.access.answers import Answers
 from core.access.custom_keys import Extraction
 from core.access.loader import FRESH_MS, SessionLoader
@@ -87,7 +88,7 @@ class TrialServices:
     @classmethod
     def made(cls, keyspace: KeySpace, config: Any, conf: str, scripts: ScriptService) -> TrialServices:
         """conf: path of tyk.conf, whose policies count, "" for none."""
-        cache = KeyCache(config.preforge.sessions.max_cached, FRESH_MS)
+        cache = KeyCache(config.preforge.sessions.max_cached, FRESH_MS, LimitTable.create(1))
         answers = Answers(lambda name, x, message, more: None)
         sessions = SessionLoader(keyspace, cache, answers)
         sessions.configure(config, read_policies(config, Policies()).policies if conf else Policies())

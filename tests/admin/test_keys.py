@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import re
 import threading
@@ -16,6 +17,7 @@ from tests.admin.everywhere import statuses
 from tests.support.gateway import Gateway, Json, wait_for
 from tests.support.keys import ORG, call, keyed, limits_of, session
 from tests.support.site import Site, manage
+from tests.support.wire import get
 
 OTHER_ORG = "0ddba11000ddba11000ddba1"
 POLICIES: Json = {
@@ -452,3 +454,17 @@ def test_a_deleted_key_leaves_no_quota_for_the_next_of_its_name(gateway: Gateway
     assert shared_site.store.ask("KEYS", f"quota-*{key}") == []
     assert manage(gateway, "POST", "/tyk/keys/phoenix", body).status == 200
     assert limits_of(call(gateway, "/a/x", key)) == (2, 1)
+
+
+def test_an_answered_change_of_a_key_holds_for_the_next_request_whichever_worker_has_it(site: Site) -> None:
+    gateway = site.gateway(keyed("a", site.upstream.url), preforge={"workers": 2})
+    site.put(f"{ORG}mykey", session("a"))
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(gateway.connect()) for _ in range(8)]
+        request = get("/a/x", "gateway.test", f"Authorization: {ORG}mykey")
+        for turn in range(60):
+            inactive = turn % 2 == 1
+            assert manage(gateway, "PUT", f"/tyk/keys/{ORG}mykey", session("a", is_inactive=inactive)).status == 200
+            for client in clients:
+                client.send(request)
+            assert {client.read().status for client in clients} == {403 if inactive else 200}, turn

@@ -132,7 +132,7 @@ class AuthSite:
         self._store = open_store(StoreSettings((Address("127.0.0.1", self.store.port),), command_timeout=1.0))
         self._signer = Signer("secret", insecure=False)
         self.keyspace = KeySpace(self._store, self.config, self._signer)
-        self.cache = KeyCache(100, 10_000)
+        self.cache = KeyCache(100, 10_000, LimitTable.create(1))
         self.answers = Answers(lambda name, x, message, more: self.events.append((name, more.get("Key", ""))))
         self.extraction = Extraction()
         self.sessions = SessionLoader(self.keyspace, self.cache, self.answers)

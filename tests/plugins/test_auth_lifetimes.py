@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from accel.http1 import KeyCache
-from accel.limits import clock_ms
+from accel.limits import LimitTable, clock_ms
 from core.access.terms import Terms
 from tests.plugins.auth_support import AuthSite, accepts, auth_site, options
 from tests.support.datapath import DataPath
@@ -61,7 +61,7 @@ def test_a_session_that_the_plugin_confirms_lives_on_in_the_store(site: AuthSite
 @pytest.mark.parametrize(("lifetime", "after"), [(1, 500), (20, 1000), (320, 10_000), (0, 10_000), (-1, 10_000)])
 def test_a_session_is_prolonged_well_before_its_end(lifetime: int, after: int, monkeypatch: pytest.MonkeyPatch) -> None:
     now = clock_ms()
-    terms = Terms(KeyCache(10, 1000))
+    terms = Terms(KeyCache(10, 1000, LimitTable.create(1)))
     monkeypatch.setattr("core.access.terms.clock_ms", lambda: now)
     terms.begin(b"k", lifetime)
     for passed, over in ((after - 1, False), (after, True)):
@@ -70,7 +70,7 @@ def test_a_session_is_prolonged_well_before_its_end(lifetime: int, after: int, m
 
 
 def test_what_is_known_of_sessions_in_use_is_bounded() -> None:
-    terms = Terms(KeyCache(10, 1000))
+    terms = Terms(KeyCache(10, 1000, LimitTable.create(1)))
     for number in range(100):
         terms.begin(b"%d" % number, 320)
         assert not terms.over(b"%d" % number)

@@ -46,7 +46,7 @@ class Sessions(HookSite):
         super().__init__(path, keyspace)
         self.store = store
         self.keyspace = keyspace
-        self.cache = KeyCache(100, 10_000)
+        self.cache = KeyCache(100, 10_000, LimitTable.create(1))
         self.table = LimitTable.create(64)
         self.answers = Answers(lambda name, x, message, more: None)
         self.extraction = Extraction()
