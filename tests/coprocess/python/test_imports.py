@@ -77,11 +77,12 @@ async def test_two_bundles_do_not_see_each_other(tmp_path: Path) -> None:
     """
     one = write_bundle(tmp_path / "one", code, {"helper.py": "V = '1'\n"})
     two = write_bundle(tmp_path / "two", code, {"helper.py": "V = '2'\n"})
-    async with hosted(one) as first, hosted(two) as second:
+    async with hosted(one) as first:
         await first.up()
-        await second.up()
-        assert (await first.call("H")).request.set_headers["V"] == "1"
-        assert (await second.call("H")).request.set_headers["V"] == "2"
+        async with hosted(two) as second:
+            await second.up()
+            assert (await first.call("H")).request.set_headers["V"] == "1"
+            assert (await second.call("H")).request.set_headers["V"] == "2"
 
 
 @on_loop
