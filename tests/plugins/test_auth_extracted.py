@@ -195,7 +195,7 @@ def test_rights_expiry_and_quota_of_a_found_session_are_checked(site: AuthSite) 
 
 
 def test_a_session_that_expires_while_it_is_in_use_ends(site: AuthSite) -> None:
-    site.serve(only_once(id_extractor_deadline=soon(), expires=int(time.time()) + 2), EXTRACTOR)
+    site.serve(only_once(id_extractor_deadline=soon(), expires=int(time.time()) + 5), EXTRACTOR)
     assert [site.get().status for _ in range(3)] == [200] * 3
     wait_for(lambda: site.get().status == 401, "it has expired")
     assert len(site.call.calls) == 1

@@ -156,6 +156,7 @@ def test_a_paused_store_delays_nobody_for_long_and_is_used_again_afterwards(gate
     finally:
         os.kill(server, signal.SIGCONT)
     wait_for(lambda: add(gateway, f"{ORG}fourth"), "it is used again")
+    wait_for(lambda: status(gateway)["store"]["connected"] == 2, "both workers are connected")
     assert call(gateway, "/a/x", key).status == 200
     assert server_pid(gateway) == server
 
