@@ -31,7 +31,7 @@ class Listening(Protocol):
 
 def settings(server: Listening, **more: Any) -> StoreSettings:
     """How to reach a server, with a short deadline."""
-    return StoreSettings((Address("127.0.0.1", server.port),), **{"command_timeout": 0.5, **more})
+    return StoreSettings((Address("127.0.0.1", server.port),), **{"command_timeout": 1.5, **more})
 
 
 @contextlib.asynccontextmanager
